@@ -1,0 +1,126 @@
+"""Every error that a person can meet, in one tree.
+
+    RetentionError                 exit status
+    ├── InputError                 2   something that was written or typed is wrong; nothing ran
+    │   ├── PolicyFilesError       2   retention.yaml or policies/*.yaml, every problem at once
+    │   └── NotFound               2   no such run, hold, policy, class, archive or record
+    ├── Refused                    4   understood, and not done: a hold, a limit, a missing right or approval
+    │   ├── LimitExceeded          4   the plan is larger than the policy's `limits`
+    │   ├── ApprovalNeeded         4   the policy asks for approval of its plan
+    │   └── SchemaUnsafe           4   the table cannot be handled without losing or keeping something wrongly
+    └── Failed                     1   it was tried and did not work; nothing was lost, and it can be tried again
+        ├── SourceFailed           1   the database where records live
+        ├── ControlFailed          1   the control database
+        ├── ArchiveFailed          1   the archive: not writable, or what was read back differs
+        ├── EvidenceBroken         1   ledger or archive do not verify
+        └── InDoubt                1   a batch whose outcome only a person can tell
+
+Exit statuses of every command: 0 done, 1 failed, 2 bad input, 3 partly done, 4 refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from retention.policy.mark import Problem
+
+
+class RetentionError(Exception):
+    """Base of all: ``message`` says what is wrong, ``hint`` what to do about it. Neither ever holds a secret."""
+
+    code: ClassVar[str] = "error"
+    exit_status: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+
+class InputError(RetentionError):
+    """What was written or typed is wrong. Correct it and run the command again; nothing was done."""
+
+    code = "input"
+    exit_status = 2
+
+
+class PolicyFilesError(InputError):
+    """Some file of the project does not say what it must; ``problems`` lists every one, in file order."""
+
+    code = "policy-files"
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class NotFound(InputError):
+    """There is no such thing; the hint names the nearest one that exists."""
+
+    code = "not-found"
+
+
+class Refused(RetentionError):
+    """Understood, and not done, because a rule forbids it."""
+
+    code = "refused"
+    exit_status = 4
+
+
+class LimitExceeded(Refused):
+    """The plan is larger than the policy's limits allow. Check the plan; raise `limits` if it is right."""
+
+    code = "limit"
+
+
+class ApprovalNeeded(Refused):
+    """The policy asks for approval of its plan: `retention approve RUN --reason ...`."""
+
+    code = "approval"
+
+
+class SchemaUnsafe(Refused):
+    """The table cannot be handled safely as declared; the message names the column or reference, the hint the line to add."""
+
+    code = "schema"
+
+
+class Failed(RetentionError):
+    """It was tried and did not work. Nothing was lost; run the command again when the cause is mended."""
+
+    code = "failed"
+
+
+class SourceFailed(Failed):
+    """The source database did not do what was asked of it."""
+
+    code = "source"
+
+
+class ControlFailed(Failed):
+    """The control database did not do what was asked of it."""
+
+    code = "control"
+
+
+class ArchiveFailed(Failed):
+    """The archive could not be written, or what was read back differs from what was written."""
+
+    code = "archive"
+
+
+class EvidenceBroken(Failed):
+    """The ledger or the archive does not verify: what is kept is not what was written."""
+
+    code = "evidence"
+
+
+class InDoubt(Failed):
+    """The source answers neither "all gone" nor "all there" for a batch. Its policy stands still until a person decides."""
+
+    code = "in-doubt"

@@ -1,0 +1,139 @@
+"""The control database's tables. Alembic migrations in `migrations/` make the same; a test compares the two.
+
+Times are stored as UTC text in ISO form with microseconds ("2026-10-01T00:00:00.000000Z"): the same bytes on SQLite and
+PostgreSQL, and the same order as the instants.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+TIME = sa.String(27)
+
+#: one execution of one policy (kind "disposition") or of one archive's destruction (kind "destruction")
+run = sa.Table(
+    "run",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("policy", sa.Text, nullable=False),  # for a destruction: the archive's name
+    sa.Column("policy_digest", sa.String(64), nullable=False),
+    sa.Column("set_digest", sa.String(64), nullable=False),
+    sa.Column("records", sa.Text, nullable=False),  # SOURCE.CLASS; for a destruction: "*"
+    sa.Column("as_of", TIME, nullable=False),
+    sa.Column("state", sa.String(20), nullable=False, index=True),
+    sa.Column("requested_by", sa.Text, nullable=False),
+    sa.Column("created_at", TIME, nullable=False),
+    sa.Column("finished_at", TIME),
+    sa.Column("plan", sa.Text),  # JSON
+    sa.Column("result", sa.Text),  # JSON: counts of what was done
+    sa.Column("reason", sa.Text),  # why it is in this state, for a person
+    sa.Column("owner", sa.Text),  # who works on it: host:pid:start, see runs.py
+    sa.Column("owner_seen_at", TIME),
+)
+
+#: the unit of exactly-once; `prepared` before the source commits, then `committed` or `aborted`
+batch = sa.Table(
+    "batch",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("run_id", sa.ForeignKey("run.id"), nullable=False, index=True),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(20), nullable=False, index=True),
+    sa.Column("records", sa.Text, nullable=False, index=True),
+    sa.Column("rows", sa.BigInteger, nullable=False),  # root rows
+    sa.Column("dependent_rows", sa.BigInteger, nullable=False),
+    sa.Column("key_least", sa.Text),  # JSON value of the first key column, least by codepoint or number
+    sa.Column("key_greatest", sa.Text),
+    sa.Column("merkle_root", sa.String(64)),  # of the root table's rows; None for `archive: none`
+    sa.Column("hold_epoch", sa.BigInteger, nullable=False),
+    sa.Column("source_transaction", sa.Text),
+    sa.Column("archive", sa.Text),  # archive's name; None for `archive: none`
+    sa.Column("manifest", sa.Text),  # path inside the archive
+    sa.Column("manifest_sha256", sa.String(64)),
+    sa.Column("destroy_after", sa.String(10)),  # the last local day of `keep`, ISO; None = forever or no archive
+    sa.Column("prepared_at", TIME, nullable=False),
+    sa.Column("resolved_at", TIME),
+    sa.Column("destroyed_at", TIME),
+    sa.Column("destroyed_by_run", sa.Text),
+    sa.UniqueConstraint("run_id", "number"),
+)
+
+#: the data files of a batch: the root table's, then each dependent's
+archive_file = sa.Table(
+    "archive_file",
+    metadata,
+    sa.Column("archive", sa.Text, primary_key=True),
+    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("batch_id", sa.ForeignKey("batch.id"), nullable=False, index=True),
+    sa.Column("table_name", sa.Text, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("merkle_root", sa.String(64), nullable=False),
+)
+
+hold = sa.Table(
+    "hold",
+    metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("matter", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("placed_by", sa.Text, nullable=False),
+    sa.Column("placed_at", TIME, nullable=False),
+    sa.Column("scope", sa.Text, nullable=False),  # JSON
+    sa.Column("first_day", sa.String(10)),
+    sa.Column("last_day", sa.String(10)),
+    sa.Column("state", sa.String(20), nullable=False, index=True),
+    sa.Column("released_by", sa.Text),
+    sa.Column("released_at", TIME),
+    sa.Column("release_reason", sa.Text),
+)
+
+hold_key = sa.Table(
+    "hold_key",
+    metadata,
+    sa.Column("hold_id", sa.ForeignKey("hold.id"), primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),  # JSON list of the key columns' values
+)
+
+#: which source has confirmed (passed the fence of) which hold
+hold_source = sa.Table(
+    "hold_source",
+    metadata,
+    sa.Column("hold_id", sa.ForeignKey("hold.id"), primary_key=True),
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("confirmed_at", TIME),
+)
+
+#: append-only, hash-chained: hash = SHA-256 of the canonical JSON of every other column
+ledger = sa.Table(
+    "ledger",
+    metadata,
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("at", TIME, nullable=False),
+    sa.Column("kind", sa.String(40), nullable=False, index=True),
+    sa.Column("subject", sa.Text, nullable=False, index=True),  # run, batch, hold or policy id
+    sa.Column("body", sa.Text, nullable=False),  # canonical JSON
+    sa.Column("previous", sa.String(64), nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+)
+
+#: one row: where the chain ends, and the count of hold changes; what a cut tail is found by
+head = sa.Table(
+    "head",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),  # always 1
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+    sa.Column("hold_epoch", sa.BigInteger, nullable=False),
+)
