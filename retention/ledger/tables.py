@@ -23,7 +23,7 @@ TIME = sa.String(27)
 run = sa.Table(
     "run",
     metadata,
-    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
     sa.Column("kind", sa.String(20), nullable=False),
     sa.Column("policy", sa.Text, nullable=False),  # for a destruction: the archive's name
     sa.Column("policy_digest", sa.String(64), nullable=False),
@@ -45,18 +45,19 @@ run = sa.Table(
 batch = sa.Table(
     "batch",
     metadata,
-    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
     sa.Column("run_id", sa.ForeignKey("run.id"), nullable=False, index=True),
     sa.Column("number", sa.Integer, nullable=False),
     sa.Column("state", sa.String(20), nullable=False, index=True),
     sa.Column("records", sa.Text, nullable=False, index=True),
     sa.Column("rows", sa.BigInteger, nullable=False),  # root rows
     sa.Column("dependent_rows", sa.BigInteger, nullable=False),
-    sa.Column("key_least", sa.Text),  # JSON value of the first key column, least by codepoint or number
+    sa.Column("key_least", sa.Text),  # JSON of the first key column's least value, see values.py
     sa.Column("key_greatest", sa.Text),
     sa.Column("merkle_root", sa.String(64)),  # of the root table's rows; None for `archive: none`
     sa.Column("hold_epoch", sa.BigInteger, nullable=False),
     sa.Column("source_transaction", sa.Text),
+    sa.Column("keys", sa.Text),  # JSON; only for `archive: none` where the source has no transaction ids
     sa.Column("archive", sa.Text),  # archive's name; None for `archive: none`
     sa.Column("manifest", sa.Text),  # path inside the archive
     sa.Column("manifest_sha256", sa.String(64)),
@@ -64,7 +65,7 @@ batch = sa.Table(
     sa.Column("prepared_at", TIME, nullable=False),
     sa.Column("resolved_at", TIME),
     sa.Column("destroyed_at", TIME),
-    sa.Column("destroyed_by_run", sa.Text),
+    sa.Column("destroyed_by_run", sa.ForeignKey("run.id")),
     sa.UniqueConstraint("run_id", "number"),
 )
 
@@ -103,7 +104,7 @@ hold_key = sa.Table(
     "hold_key",
     metadata,
     sa.Column("hold_id", sa.ForeignKey("hold.id"), primary_key=True),
-    sa.Column("key", sa.Text, primary_key=True),  # JSON list of the key columns' values
+    sa.Column("key", sa.Text, primary_key=True),  # JSON list of the key columns' values, see values.py
 )
 
 #: which source has confirmed (passed the fence of) which hold

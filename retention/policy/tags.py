@@ -19,7 +19,7 @@ class TagMatch:
 
 @dataclass(frozen=True, kw_only=True)
 class TagColumn:
-    """Tags stand in a column: a PostgreSQL array, a JSON array, or comma-separated text (told apart by type, then value)."""
+    """Tags stand in a column: a PostgreSQL array, a JSON array, or comma-separated text (by type, then text)."""
 
     column: str
 

@@ -1,6 +1,7 @@
 """A database of records, and a session in it: one connection, one transaction at a time.
 
 The two implementations are `postgresql.py` and `sqlite.py`; a new dialect adds a third and joins the tests' fixtures.
+What both share through the driver stands in `adbc.py`.
 Statements are SQLAlchemy Core; each source compiles them with literals (bound parameters leave PostgreSQL's COPY path,
 1.28 times slower) that the dialect quotes. Both go through ADBC alone: two SQLite libraries in one process would drop
 each other's file locks (https://www.sqlite.org/howtocorrupt.html, 2.2.1).
@@ -10,16 +11,48 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import Executable
-from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.sql.elements import ColumnElement
 
+from retention.errors import SourceFailed
+from retention.sources.column_entry import Travels
 from retention.sources.table import Column, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+class SourceBusy(SourceFailed):
+    """Somebody else was in the way: a lock, or a change of the same rows. Roll back and try the same again."""
+
+    code = "source-busy"
+    retryable = True
+
+
+class MixedColumn(SourceFailed):
+    """The column at ``position`` of a result changed its type beyond what the driver looks ahead."""
+
+    code = "source-mixed"
+
+    def __init__(self, message: str, *, position: int) -> None:
+        super().__init__(message)
+        self.position = position
+
+
+class Outcome(Enum):
+    """What became of a transaction, as the source itself tells it."""
+
+    COMMITTED = "committed"
+    ROLLED_BACK = "rolled back"
+    #: still open: somebody may yet commit it
+    OPEN = "open"
+    #: the source does not know, or no longer
+    UNKNOWN = "unknown"
 
 
 class Session(ABC):
@@ -55,6 +88,11 @@ class Session(ABC):
     @abstractmethod
     def load_temporary(self, name: str, rows: pa.Table) -> None:
         """Make the temporary table ``name`` of this connection from ``rows``, replacing what it held."""
+
+    @abstractmethod
+    def deleted_in_transaction(self, table: Table) -> int | None:
+        """How many rows of ``table`` this transaction deleted, as the database itself counted them; None where it
+        does not count. A second opinion on every `DELETE ... RETURNING`: a stream cut short would lie."""
 
     @abstractmethod
     def transaction_id(self) -> str | None:
@@ -97,20 +135,29 @@ class Source(ABC):
         """Names of all tables, as `table` takes them; none of the database's own."""
 
     @abstractmethod
-    def projection(self, column: Column) -> tuple[ClauseElement, str]:
+    def projection(self, column: Column, *, wide: frozenset[str] = frozenset()) -> tuple[ColumnElement[Any], Travels]:
         """How the column travels to the archive, and the word for it in the manifest: ``native`` (Arrow carries every
-        value without loss), ``text`` (the database's own text form, cast back on restore), ``literal`` (SQLite's
-        quote(): one column with values of several types)."""
+        value without loss), ``text`` (the database's own text form, cast back on restore), ``literal`` (a literal of
+        SQLite: one column with values of several types). Columns named in ``wide`` hold values that their Arrow type
+        cannot carry, and travel as text or literal. `read.py` finds out which do."""
 
     @abstractmethod
-    def outcome(self, transaction_id: str) -> bool | None:
-        """Whether that transaction committed (True), rolled back (False), or is still open or unknown (None)."""
+    def outcome(self, transaction_id: str) -> Outcome:
+        """What became of that transaction (`Session.transaction_id`)."""
 
     def compile(self, statement: Executable | str) -> str:
         """The statement as text with its literals in place, quoted by the dialect."""
         if isinstance(statement, str):
             return statement
-        return str(statement.compile(dialect=self.dialect, compile_kwargs={"literal_binds": True}))  # type: ignore[attr-defined]
+        compiled = str(statement.compile(dialect=self.dialect, compile_kwargs={"literal_binds": True}))  # type: ignore[attr-defined]
+        if "\0" in compiled:  # the drivers take C strings: what follows would be cut off, a condition among it
+            raise SourceFailed("a value holds the character NUL, which no statement can carry")
+        return compiled
+
+    def text(self, value: str) -> str:
+        """A text literal."""
+        literal = self.compile(sa.select(sa.literal(value, sa.String()).label("x")))
+        return literal.removeprefix("SELECT ").removesuffix(" AS x")
 
 
 def fence_key(address: str) -> int:

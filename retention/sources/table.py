@@ -56,6 +56,8 @@ class Table:
     bare_name: str
     columns: tuple[Column, ...]
     primary_key: tuple[str, ...]
+    #: column lists of unique indexes over whole columns and all rows, the primary key's own aside
+    unique_keys: tuple[tuple[str, ...], ...] = ()
     #: every foreign key elsewhere that refers to this table
     referenced_by: tuple[Reference, ...]
     #: every foreign key of this table
@@ -72,3 +74,7 @@ class Table:
     def column(self, name: str) -> Column | None:
         """The column of that exact name, or None."""
         return next((column for column in self.columns if column.name == name), None)
+
+    def is_named(self, name: str) -> bool:
+        """Whether ``name``, as retention.yaml writes it, means this table."""
+        return name in (self.name, f"{self.schema}.{self.bare_name}")

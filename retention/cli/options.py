@@ -1,0 +1,92 @@
+"""Options that several commands share, and what their words become."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from retention.errors import InputError
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from retention.disposition.engine import Engine
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+def config_option(command: Decorated) -> Decorated:
+    """`--config FILE`: policies/ and relative paths lie beside it."""
+    return click.option(
+        "--config",
+        "config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default=Path("retention.yaml"),
+        show_default="./retention.yaml",
+        help="The project's retention.yaml; policies/ and relative paths lie beside it.",
+    )(command)
+
+
+def json_option(command: Decorated) -> Decorated:
+    """`--json`: one JSON document on standard output."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(command)
+
+
+def yes_option(command: Decorated) -> Decorated:
+    """`--yes`: do not ask."""
+    return click.option("--yes", is_flag=True, help="Do not ask for confirmation.")(command)
+
+
+def as_of_option(command: Decorated) -> Decorated:
+    """`--as-of WHEN`: judge expiry at another time than now."""
+    return click.option(
+        "--as-of",
+        "as_of",
+        metavar="WHEN",
+        help="Judge expiry as of this day (2026-10-01, its first moment in the project's zone) or time (ISO 8601).",
+    )(command)
+
+
+def open_engine(config: Path) -> Engine:
+    """Load the project and return its engine. Raises PolicyFilesError with every problem of every file."""
+    from retention.config import load_project
+    from retention.disposition.engine import Engine
+
+    return Engine(load_project(config))
+
+
+def parse_when(text: str | None, zone: ZoneInfo) -> datetime:
+    """The instant that ``--as-of`` names, UTC; now where it is left out. Raises InputError."""
+    from retention.policy.calendar import day_start, instant_of
+
+    if text is None:
+        return datetime.now(UTC)
+    try:
+        if len(text) == 10:
+            return day_start(date.fromisoformat(text), zone)
+        moment = datetime.fromisoformat(text)
+        return instant_of(moment, zone) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise InputError(
+            f"--as-of {text!r} is neither a day nor a time", hint="write 2026-10-01 or 2026-10-01T02:00:00+08:00"
+        ) from None
+
+
+def parse_day(text: str | None, option: str) -> date | None:
+    """The day that an option names. Raises InputError."""
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"{option} {text!r} is not a day", hint="write it as 2026-10-01") from None
+
+
+def print_json(document: object) -> None:
+    """One JSON document on standard output."""
+    click.echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))

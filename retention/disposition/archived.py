@@ -1,0 +1,78 @@
+"""Finding a record that was deleted: in which batch and file it lies, with its proof."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from retention.archive.find import Inclusion, find_key, proof_for
+from retention.archive.manifest import Manifest
+from retention.archive.store import Store
+from retention.archive.verify import Expected, ExpectedFile
+from retention.errors import EvidenceBroken
+from retention.ledger import batches, runs
+from retention.ledger.batches import Batch
+from retention.ledger.runs import Run
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from retention.disposition.engine import Engine
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchivedRecord:
+    """One deletion of one record. ``inclusion`` and ``values`` are None once the archive copy was destroyed."""
+
+    batch: Batch
+    run: Run
+    inclusion: Inclusion | None
+    #: columns as the archive has them
+    values: dict[str, Any] | None
+
+
+def find_archived(engine: Engine, address: str, key: tuple[object, ...]) -> list[ArchivedRecord]:
+    """Every committed batch whose archive file holds the record, oldest first (it may have been restored in between)."""
+    with engine.control.read() as connection:
+        candidates = [
+            (batch, runs.get(connection, batch.run_id)) for batch in batches.candidates(connection, address, key[0])
+        ]
+    found: list[ArchivedRecord] = []
+    for batch, run in candidates:
+        if batch.archive is None or batch.destroyed_at is not None:
+            continue
+        store = engine.store(batch.archive)
+        manifest = read_manifest(store, batch)
+        inclusion = proof_for(store, manifest, key)
+        if inclusion is not None:
+            row = find_key(store, manifest, key)
+            found.append(ArchivedRecord(batch=batch, run=run, inclusion=inclusion, values=row[1] if row else None))
+    return found
+
+
+def read_manifest(store: Store, batch: Batch) -> Manifest:
+    """The manifest of a batch, if it is the one that was written. Raises EvidenceBroken where it was changed."""
+    import hashlib
+
+    assert batch.manifest is not None
+    content = store.read(batch.manifest)
+    if hashlib.sha256(content).hexdigest() != batch.manifest_sha256:
+        raise EvidenceBroken(
+            f"{batch.manifest} has been changed since it was written",
+            hint="`retention archive verify` says what else is",
+        )
+    return Manifest.from_bytes(content)
+
+
+def expected(connection: sa.Connection, batch: Batch) -> Expected:
+    """What the archive must hold of a batch, as the control database knows it."""
+    assert batch.manifest is not None and batch.manifest_sha256 is not None
+    return Expected(
+        batch_id=batch.id,
+        manifest_path=batch.manifest,
+        manifest_sha256=batch.manifest_sha256,
+        files=tuple(
+            ExpectedFile(path=file.path, sha256=file.sha256, rows=file.rows, merkle_root=file.merkle_root)
+            for file in batches.files(connection, batch.id)
+        ),
+    )

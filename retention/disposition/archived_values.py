@@ -1,0 +1,101 @@
+"""An archived record as a policy or a hold sees one: plain values instead of the forms in which they travelled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal, InvalidOperation
+
+import pyarrow as pa
+
+from retention.archive.manifest import FileEntry
+from retention.archive.write import Part
+from retention.sources.column_entry import ColumnEntry
+from retention.sources.keys import key_text
+from retention.sources.literal import value_of
+
+
+class Unreadable(Exception):
+    """A value whose archived form says nothing that a condition could compare. What depends on it counts as covered."""
+
+
+class ArchivedValues(Mapping[str, object]):
+    """One row. Reading a column that cannot be compared raises Unreadable; one that is not there raises KeyError."""
+
+    def __init__(self, columns: Mapping[str, ColumnEntry], row: Mapping[str, object]) -> None:
+        self._columns = columns
+        self._row = row
+
+    def __getitem__(self, name: str) -> object:
+        value = self._row[name]
+        if value is None or self._columns[name].travels == "native":
+            return value
+        assert isinstance(value, str)
+        if self._columns[name].travels == "literal":
+            return value_of(value)
+        return _postgresql_value(value, self._columns[name].type)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._row)
+
+    def __len__(self) -> int:
+        return len(self._row)
+
+
+def rows_as_values(rows: pa.Table, file: FileEntry) -> Iterator[ArchivedValues]:
+    """Every row of a data file."""
+    columns = {entry.name: entry for entry in file.columns}
+    for batch in rows.to_batches(max_chunksize=1000):
+        for row in batch.to_pylist():
+            yield ArchivedValues(columns, row)
+
+
+def key_texts(rows: pa.Table, file: FileEntry | Part) -> list[str]:
+    """Each row's key as `hold place --key` and `explain` take it: the form in which it travelled, literals read."""
+    literal = {entry.name for entry in file.columns if entry.travels == "literal"}
+    columns = [[value_of(value) if name in literal else value for value in rows[name].to_pylist()] for name in file.key]
+    return [key_text(key) for key in zip(*columns, strict=True)]
+
+
+def _postgresql_value(text: str, kind: str) -> object:
+    if kind.startswith("numeric"):
+        try:
+            return Decimal(text)
+        except InvalidOperation:
+            raise Unreadable(kind) from None
+    if kind in ("text[]", "character varying[]") or kind.startswith("character varying("):
+        return _array(text) if kind.endswith("[]") else text
+    if kind in ("uuid", "json", "jsonb") or kind.startswith(("character(", "citext", "name")):
+        return text
+    raise Unreadable(kind)
+
+
+def _array(text: str) -> list[str | None]:
+    """A one-dimensional PostgreSQL array of text in its output form (manual, section 8.15.6)."""
+    if not text.startswith("{"):
+        raise Unreadable("array")  # with explicit bounds
+    items: list[str | None] = []
+    position, end = 1, len(text) - 1
+    while position < end:
+        if text[position] == "{":
+            raise Unreadable("array")  # more than one dimension
+        if text[position] == '"':
+            item, position = _quoted(text, position + 1)
+            items.append(item)
+        else:
+            stop = text.find(",", position, end)
+            stop = end if stop < 0 else stop
+            bare = text[position:stop]
+            items.append(None if bare == "NULL" else bare)
+            position = stop
+        position += 1  # the comma
+    return items
+
+
+def _quoted(text: str, position: int) -> tuple[str, int]:
+    characters = []
+    while text[position] != '"':
+        if text[position] == "\\":
+            position += 1
+        characters.append(text[position])
+        position += 1
+    return "".join(characters), position + 1

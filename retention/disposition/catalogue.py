@@ -1,0 +1,117 @@
+"""What lies in the archives, by the control database, and whether it all is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from retention.archive.manifest import Manifest
+from retention.archive.verify import Expected, verify_archive
+from retention.disposition.archived import expected, read_manifest
+from retention.errors import NotFound, Refused
+from retention.ledger import batches, runs
+from retention.ledger.cross_check import cross_check
+
+if TYPE_CHECKING:
+    from retention.disposition.engine import Engine
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchivedBatch:
+    """One line of `archive list`. Times are ISO, UTC; days are local."""
+
+    batch: str
+    run: str
+    policy: str
+    records: str
+    archive: str
+    manifest: str
+    rows: int
+    dependent_rows: int
+    deleted_at: str
+    #: the last day of `keep`; None: kept for ever
+    destroy_after: str | None
+    destroyed_at: str | None
+
+    def to_json(self) -> dict[str, object]:
+        """The fields as `archive list --json` prints them."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchiveReport:
+    """What `archive verify` read back, and everything that was not as it should be, each a sentence."""
+
+    batches: int
+    files: int
+    rows: int
+    findings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """The fields as `archive verify --json` prints them."""
+        return asdict(self)
+
+
+def archived_batches(engine: Engine, *, run: str | None = None, records: str | None = None) -> list[ArchivedBatch]:
+    """Every committed batch that was archived, oldest first. Raises NotFound for a run that there is not."""
+    with engine.control.read() as connection:
+        if run is not None:
+            runs.get(connection, run)
+        policies = {one.id: one.policy for one in runs.recent(connection, None)}
+        found = batches.committed(connection, records=records, run=run)
+    return [
+        ArchivedBatch(
+            batch=batch.id,
+            run=batch.run_id,
+            policy=policies[batch.run_id],
+            records=batch.records,
+            archive=batch.archive,
+            manifest=batch.manifest,
+            rows=batch.rows,
+            dependent_rows=batch.dependent_rows,
+            deleted_at=batch.resolved_at.isoformat(),
+            destroy_after=None if batch.destroy_after is None else batch.destroy_after.isoformat(),
+            destroyed_at=None if batch.destroyed_at is None else batch.destroyed_at.isoformat(),
+        )
+        for batch in found
+        if batch.archive is not None and batch.manifest is not None and batch.resolved_at is not None
+    ]
+
+
+def manifest_of(engine: Engine, batch_id: str) -> Manifest:
+    """The manifest of one batch, checked against its digest. Raises NotFound, Refused once it was destroyed."""
+    with engine.control.read() as connection:
+        batch = batches.get(connection, batch_id)
+    if batch.archive is None:
+        raise NotFound(f"batch {batch_id} was not archived", hint="its policy says `archive: none`")
+    if batch.destroyed_at is not None:
+        raise Refused(f"the archive copy of batch {batch_id} was destroyed on {batch.destroyed_at:%Y-%m-%d}")
+    return read_manifest(engine.store(batch.archive), batch)
+
+
+def verify_archives(engine: Engine, names: Sequence[str]) -> ArchiveReport:
+    """Read every file of the named archives back and hold it against manifest, control database and ledger."""
+    findings: list[str] = []
+    counts = {"batches": 0, "files": 0, "rows": 0}
+
+    def expectations(name: str) -> Iterator[Expected]:
+        with engine.control.read() as connection:
+            for batch in batches.archived(connection, name):
+                counts["batches"] += 1
+                counts["files"] += 1
+                what = expected(connection, batch)
+                counts["files"] += len(what.files)
+                counts["rows"] += sum(file.rows for file in what.files)
+                yield what
+
+    for name in names:
+        store = engine.store(name)
+        with engine.control.read() as connection:
+            any_expected = bool(batches.archived(connection, name))
+        if not any_expected and not store.is_archive():
+            continue  # nothing was ever put there
+        findings.extend(f"{name}: {finding}" for finding in verify_archive(store, expectations(name)))
+    with engine.control.read() as connection:
+        findings.extend(f"ledger: {finding.what}" for finding in cross_check(connection))
+    return ArchiveReport(findings=tuple(findings), **counts)

@@ -1,0 +1,75 @@
+"""Whether the ledger is what was written, in the database or in an export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from retention.errors import InputError
+from retention.ledger import chain
+from retention.ledger.chain import Entry
+from retention.ledger.cross_check import cross_check
+from retention.ledger.export import compare, read_export, verify_export
+from retention.ledger.verify import verify_chain
+
+if TYPE_CHECKING:
+    from retention.disposition.engine import Engine
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerReport:
+    """How many entries there are, the last one's hash, and everything that is wrong, each a sentence."""
+
+    entries: int
+    head: str
+    findings: tuple[str, ...]
+
+
+def verify_ledger(engine: Engine, against: Path | None = None) -> LedgerReport:
+    """The chain, its head, and that runs, batches and holds in their tables say the same; and that an earlier export is
+    the beginning of it."""
+    with engine.control.read() as connection:
+        head = chain.read_head(connection)
+        findings = [finding.what for finding in verify_chain(chain.entries(connection), head)]
+        if not findings:  # in a broken chain the tables would be held against what nobody vouches for
+            findings += [finding.what for finding in cross_check(connection)]
+        if against is not None:
+            findings += [finding.what for finding in compare(_entries(against), chain.entries(connection))]
+    return LedgerReport(
+        entries=0 if head is None else head.seq, head="missing" if head is None else head.hash, findings=tuple(findings)
+    )
+
+
+def verify_file(path: Path, against: Path | None = None) -> LedgerReport:
+    """An export, by itself, without any database."""
+    lines = _lines(path)
+    findings = [finding.what for finding in verify_export(lines)]
+    entries = list(read_export(lines)) if not findings else []
+    if against is not None and not findings:
+        findings += [finding.what for finding in compare(_entries(against), entries)]
+    return LedgerReport(entries=len(entries), head=entries[-1].hash if entries else "unknown", findings=tuple(findings))
+
+
+def recent_entries(engine: Engine, *, last: int, subject: str | None, kind: str | None) -> list[Entry]:
+    """The newest entries that fit, oldest of them first. Raises InputError for a kind that there is not."""
+    if kind is not None and kind not in chain.KINDS:
+        raise InputError(f"there are no entries of kind {kind!r}", hint=f"kinds are: {', '.join(sorted(chain.KINDS))}")
+    with engine.control.read() as connection:
+        return chain.newest(connection, last=last, subject=subject, kind=kind)
+
+
+def _entries(path: Path) -> list[Entry]:
+    lines = _lines(path)
+    if verify_export(lines):
+        raise InputError(f"{path} does not verify by itself", hint=f"`retention audit verify --export {path}` says why")
+    return list(read_export(lines))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text("utf-8").splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path} cannot be read: {error}", hint="name a file that `retention audit export` wrote"
+        ) from None

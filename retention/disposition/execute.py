@@ -1,0 +1,70 @@
+"""Doing a run: lanes take windows until none is left, somebody asks to stop, or something fails."""
+
+from __future__ import annotations
+
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+from retention.disposition.batch import Lane, dispose
+from retention.disposition.job import Disposed, Job, Window
+from retention.disposition.windows import Windows
+from retention.errors import SourceFailed
+from retention.sources.predicate import due
+from retention.sources.read import Widen
+from retention.sources.source import SourceBusy
+
+#: a row that the application changes meanwhile, a deadlock or a lock that is busy: the batch is tried again this often
+ATTEMPTS = 6
+
+
+def execute(job: Job) -> None:
+    """Dispose of everything that is due. Returns early, with whole batches done, when ``job.stop`` is set.
+
+    Raises the first error of any lane, after the other lanes have ended their batch.
+    """
+    import sqlalchemy as sa
+
+    # Windows are a hint, so they leave the holds out: a held row only makes a batch smaller.
+    windows = Windows(job, due(job.bound, job.policy, job.policies, job.as_of, sa.false()))
+    try:
+        with ThreadPoolExecutor(max_workers=job.source.in_flight, thread_name_prefix="lane") as pool:
+            lanes = [pool.submit(_work, job, windows) for _ in range(job.source.in_flight)]
+            for lane in as_completed(lanes):
+                if lane.exception() is not None:
+                    job.stop.set()
+        for lane in lanes:
+            lane.result()
+    finally:
+        windows.close()
+
+
+def _work(job: Job, windows: Windows) -> None:
+    lane = Lane(job)
+    try:
+        while not job.stop.is_set():
+            window = windows.next()
+            if window is None:
+                return
+            batch = _insist(lane, window)
+            windows.learn(batch)
+            job.progress(batch)
+    finally:
+        lane.close()
+
+
+def _insist(lane: Lane, window: Window) -> Disposed:
+    """Dispose of a window, again after what can pass; each attempt begins anew, with the fence and the holds."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return dispose(lane, window)
+        except Widen as found:
+            lane.wide |= found.columns
+        except SourceBusy:
+            if attempt == ATTEMPTS:
+                raise
+            time.sleep(random.uniform(0.5, 1.0) * 0.1 * 2**attempt)
+    raise SourceFailed(
+        f"a batch of {lane.job.bound.address} could not be read: values beyond Arrow's range kept appearing",
+        hint="run again; if it stays, the table is being changed while it is read",
+    )

@@ -1,0 +1,275 @@
+"""Bringing archived records back: under a hold first, then inserted, read back and compared, then committed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from retention.archive.find import rows_of, select
+from retention.archive.manifest import FileEntry, Manifest
+from retention.archive.rows import leaves
+from retention.archive.verify import verify_batch
+from retention.disposition import holding
+from retention.disposition.archived import expected, read_manifest
+from retention.disposition.archived_values import key_texts
+from retention.errors import EvidenceBroken, Failed, InputError, NotFound
+from retention.failpoint import failpoint
+from retention.holds.scope import Keys
+from retention.ledger import batches, chain, runs
+from retention.ledger.batches import Batch
+from retention.sources import statements
+from retention.sources.bound_class import BoundClass
+from retention.sources.keys import key_from_text, key_text
+from retention.sources.presence import load_keys
+from retention.sources.read import read_rows
+from retention.sources.restored import insert_restored
+from retention.sources.table import Table
+
+if TYPE_CHECKING:
+    from retention.disposition.engine import Engine
+    from retention.sources.source import Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """Records of one batch: positions of root rows in its file."""
+
+    batch: Batch
+    manifest: Manifest
+    rows: pa.Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What is to be restored, by batch."""
+
+    batches: tuple[Chosen, ...]
+
+    @property
+    def count(self) -> int:
+        """Records."""
+        return sum(int(chosen.rows.num_rows) for chosen in self.batches)
+
+    @property
+    def classes(self) -> list[str]:
+        """Their classes."""
+        return sorted({chosen.batch.records for chosen in self.batches})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restored:
+    """What came back to one class. ``already_there`` records were left exactly as they are."""
+
+    records: str
+    #: the hold that keeps the next run from taking them again; None where nothing was restored
+    hold: str | None
+    restored: int
+    dependent_rows: int
+    already_there: int
+    #: archived columns that today's table does not have: their values stay in the archive alone
+    unplaced: tuple[str, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """The fields as `archive restore --json` prints them."""
+        return asdict(self)
+
+
+def choose(
+    engine: Engine, *, run: str | None, keys: Sequence[str], where: Sequence[str], address: str | None
+) -> Choice:
+    """Find the archived records that are meant. Raises InputError where the words are off, NotFound where nothing fits.
+
+    Each file that is read is verified against manifest, control database and Merkle root first (EvidenceBroken).
+    """
+    if sum((run is not None, bool(keys), bool(where))) != 1:
+        raise InputError("which records?", hint="say exactly one of --run, --key and --where")
+    classes = engine.project.config.classes
+    if run is None and address is None:
+        if len(classes) != 1:
+            raise InputError("of which class?", hint=f"add --class with one of: {', '.join(classes)}")
+        address = next(iter(classes))
+    wanted = dict(_equation(text) for text in where)
+    with engine.control.read() as connection:
+        if run is not None:
+            runs.get(connection, run)
+        found = batches.committed(connection, records=address, run=run, not_destroyed=True)
+    chosen: list[Chosen] = []
+    for batch in found:
+        if batch.archive is None:
+            continue
+        one = _choose_from(engine, batch, keys, wanted)
+        if one is not None and one.rows.num_rows:
+            chosen.append(one)
+    if not chosen:
+        raise NotFound("no archived record is what was asked for", hint="`retention archive list` shows what there is")
+    return Choice(batches=tuple(chosen))
+
+
+def restore(engine: Engine, choice: Choice, *, reason: str) -> list[Restored]:
+    """Restore what was chosen, one transaction a batch. Records whose key exists are left alone and counted.
+
+    The hold is in force before the first row is inserted, so no run can take a restored record again. Raises Failed
+    where what was inserted reads back differently (that batch is rolled back), SourceFailed and what holding raises.
+    """
+    if not reason.strip():
+        raise InputError("a restore needs a reason", hint="say --reason in words")
+    results = []
+    for address in choice.classes:
+        chosen = [one for one in choice.batches if one.batch.records == address]
+        results.append(_restore_class(engine, engine.bound(address), chosen, reason))
+    return results
+
+
+def _restore_class(engine: Engine, bound: BoundClass, chosen: list[Chosen], reason: str) -> Restored:
+    missing = [(one, _absent(bound, one)) for one in chosen]
+    keys = [text for one, rows in missing for text in key_texts(rows, one.manifest.files[0])]
+    total = Restored(
+        records=bound.address,
+        hold=None,
+        restored=0,
+        dependent_rows=0,
+        already_there=sum(int(one.rows.num_rows) for one in chosen) - len(keys),
+        unplaced=(),
+    )
+    if not keys:
+        return total
+    placed = holding.place(
+        engine,
+        matter="restored records",
+        reason=reason,
+        scope=Keys(records=bound.address, count=len(set(keys))),
+        keys=keys,
+    )
+    if placed.unconfirmed:
+        raise Failed(f"the hold for the restored records is not in force: {placed.unconfirmed}", hint="try again later")
+    total = replace(total, hold=placed.hold.id)
+    for one, rows in missing:
+        if rows.num_rows:
+            dependent_rows, unplaced = _restore_batch(engine, bound, one, rows, placed.hold.id, reason)
+            total = replace(
+                total,
+                restored=total.restored + int(rows.num_rows),
+                dependent_rows=total.dependent_rows + dependent_rows,
+                unplaced=tuple(sorted({*total.unplaced, *unplaced})),
+            )
+    return total
+
+
+def _equation(text: str) -> tuple[str, object]:
+    column, equals, value = text.partition("=")
+    if not equals or not column.strip():
+        raise InputError(f"--where {text!r} compares nothing", hint="write it as status=closed")
+    return column.strip(), value
+
+
+def _choose_from(engine: Engine, batch: Batch, keys: Sequence[str], wanted: dict[str, object]) -> Chosen | None:
+    """The chosen rows of one batch, after its files were verified."""
+    assert batch.archive is not None
+    store = engine.store(batch.archive)
+    manifest = read_manifest(store, batch)
+    if keys:
+        rows = _with_keys(rows_of(store, manifest.files[0]), manifest.files[0], keys)
+    else:
+        rows = select(store, manifest, wanted)
+    if rows.num_rows == 0:
+        return None
+    with engine.control.read() as connection:
+        findings = verify_batch(store, expected(connection, batch))
+    if findings:
+        raise EvidenceBroken(
+            f"batch {batch.id} cannot be restored: {findings[0]}", hint="`retention archive verify` names everything"
+        )
+    return Chosen(batch=batch, manifest=manifest, rows=rows)
+
+
+def _with_keys(rows: pa.Table, root: FileEntry, keys: Sequence[str]) -> pa.Table:
+    wanted = set(keys)
+    return rows.filter(pa.array([text in wanted for text in key_texts(rows, root)], pa.bool_()))
+
+
+def _absent(bound: BoundClass, chosen: Chosen) -> pa.Table:
+    """The chosen rows whose keys are not in the source now."""
+    root = chosen.manifest.files[0]
+    texts = key_texts(chosen.rows, root)
+    session = bound.source.session()
+    try:
+        session.begin(write=False)
+        load_keys(session, bound, [key_from_text(bound, text) for text in texts])
+        there = {key_text(tuple(row)) for row in session.rows(statements.present_keys(bound))}
+    finally:
+        session.close()
+    return chosen.rows.filter(pa.array([text not in there for text in texts], pa.bool_()))
+
+
+def _restore_batch(
+    engine: Engine, bound: BoundClass, chosen: Chosen, rows: pa.Table, hold_id: str, reason: str
+) -> tuple[int, set[str]]:
+    """Insert one batch's rows in one transaction; returns the dependents' rows and the columns without a place."""
+    root, *others = chosen.manifest.files
+    store = engine.store(chosen.manifest.archive)
+    texts = key_texts(rows, root)
+    dependent_rows = 0
+    session = bound.source.session()
+    try:
+        session.begin(write=True)
+        load_keys(session, bound, [key_from_text(bound, text) for text in texts])
+        unplaced = _put_back(session, bound, bound.table, root, rows, statements.select_by_keys(bound))
+        for file in others:
+            dependent = next((one for one in bound.dependents if one.table.name == file.table), None)
+            if dependent is None:
+                raise Failed(
+                    f"{file.table} is no dependent of {bound.address} any more",
+                    hint="declare it under `dependents:` again; nothing of this batch was restored",
+                )
+            mine = _of_records(rows_of(store, file), file, dependent.key, set(texts))
+            if mine.num_rows:
+                build = statements.select_dependents_by_keys(bound, dependent)
+                unplaced |= _put_back(session, bound, dependent.table, file, mine, build)
+                dependent_rows += int(mine.num_rows)
+        failpoint("restore.before-commit")
+        session.commit()
+        failpoint("restore.after-commit")
+    finally:
+        session.close()
+    with engine.control.write() as connection:
+        body = {
+            "batch": chosen.batch.id,
+            "records": bound.address,
+            "rows": int(rows.num_rows),
+            "dependent_rows": dependent_rows,
+            "hold": hold_id,
+            "by": engine.person,
+            "reason": reason,
+        }
+        chain.append(connection, kind="archive.restored", subject=chosen.batch.id, body=body, at=engine.now())
+    return dependent_rows, unplaced
+
+
+def _put_back(
+    session: Session, bound: BoundClass, table: Table, file: FileEntry, rows: pa.Table, build: statements.Build
+) -> set[str]:
+    """Insert, read back through the same projection, and compare every value; returns the columns without a place."""
+    placed = [entry for entry in file.columns if table.column(entry.name) is not None]
+    names = [entry.name for entry in placed]
+    archived = rows.select(names)
+    session.load_temporary(statements.RESTORED, archived)
+    session.execute(insert_restored(bound.source, table, placed))
+    as_text = frozenset(entry.name for entry in placed if entry.travels != "native")
+    found = read_rows(session, bound.source, table, build, wide=as_text).rows.select(names)
+    # every archived row must be there, as often as it was archived; rows of others may stand beside a dependent's
+    if Counter(leaves(archived)) - Counter(leaves(found.cast(archived.schema))):
+        raise Failed(
+            f"what was restored to {table.name} reads back differently: rolled back",
+            hint="a trigger, a rule or a changed column type alters what is inserted",
+        )
+    return {entry.name for entry in file.columns} - set(names)
+
+
+def _of_records(rows: pa.Table, file: FileEntry, key: str, texts: set[str]) -> pa.Table:
+    """The dependent's rows that refer to the records with these keys."""
+    referring = key_texts(rows, replace(file, key=(key,)))
+    return rows.filter(pa.array([text in texts for text in referring], pa.bool_()))

@@ -1,0 +1,116 @@
+"""The control database: made and upgraded by one call, opened only where code and tables fit each other."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+import sqlalchemy as sa
+
+from retention.errors import InputError, Refused
+from retention.ledger import chain
+from retention.ledger.engine import control_url, is_sqlite, make_engine, reading, sqlite_file, writing
+from retention.ledger.migrations import REVISIONS, VERSION_TABLE
+
+#: Alembic keeps the migration under way in module variables, so one thread of a process migrates at a time
+_migrating = threading.Lock()
+
+_UPGRADE = "Run `retention control upgrade`."
+
+
+class Control:
+    """One control database. Threads may share it: every `read` and `write` has a connection of its own."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    @classmethod
+    def open(cls, url: str) -> Control:
+        """Open the control database at ``url`` (``sqlite:///FILE`` or ``postgresql://...``).
+
+        Raises InputError where it does not exist yet or is older than this program, Refused where it is newer, and
+        ControlFailed where it cannot be reached.
+        """
+        where = control_url(url)
+        if is_sqlite(where) and not sqlite_file(where).exists():  # connecting would make an empty file
+            raise InputError(f"there is no control database {where.database} yet", hint=_UPGRADE)
+        engine = make_engine(where)
+        try:
+            with reading(engine) as connection:
+                revision = _revision(connection)
+            if revision is None:
+                raise InputError("the control database has not been set up yet", hint=_UPGRADE)
+            if revision != REVISIONS[-1]:
+                raise InputError(f"the control database is of an older release (revision {revision})", hint=_UPGRADE)
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(engine)
+
+    @classmethod
+    def upgrade(cls, url: str) -> None:
+        """Make the control database, or bring it up to this program's tables; does nothing where it is.
+
+        Two that run at once wait for each other, and one that is killed leaves everything as it was: all of it is one
+        transaction. Raises what `open` raises, except that it exists.
+        """
+        where = control_url(url)
+        if is_sqlite(where):
+            sqlite_file(where)
+        engine = make_engine(where)
+        try:
+            with writing(engine) as connection:
+                if _revision(connection) != REVISIONS[-1]:
+                    _migrate(connection)
+                if chain.read_head(connection) == chain.Head.EMPTY:
+                    body = {"revision": REVISIONS[-1]}
+                    chain.append(connection, kind="control.created", subject="control", body=body, at=datetime.now(UTC))
+        finally:
+            engine.dispose()
+
+    def write(self) -> AbstractContextManager[sa.Connection]:
+        """A write transaction: committed at the end, rolled back on any error. Keep it short: one writes at a time."""
+        return writing(self._engine)
+
+    def read(self) -> AbstractContextManager[sa.Connection]:
+        """A transaction that sees one state of the database."""
+        return reading(self._engine)
+
+    def close(self) -> None:
+        """Close every connection; may be called twice."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _revision(connection: sa.Connection) -> str | None:
+    """The revision of the tables, None where there are none. Raises Refused for one that this program does not know."""
+    if not sa.inspect(connection).has_table(VERSION_TABLE):
+        return None
+    found: str | None = connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
+    if found is not None and found not in REVISIONS:
+        raise Refused(
+            f"the control database is of a newer release (revision {found}) than this program ({REVISIONS[-1]})",
+            hint="Upgrade this program; an older one could misread what the newer one wrote.",
+        )
+    return found
+
+
+def _migrate(connection: sa.Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "retention.ledger:migrations")
+    config.attributes["connection"] = connection
+    with _migrating:
+        command.upgrade(config, "head")

@@ -1,0 +1,154 @@
+"""What the policy language means, in plain Python: which record goes, which stays, and why.
+
+This is the reference against which the SQL of every dialect is compared, and what `retention explain` prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from functools import reduce
+
+from retention.policy.clock import Moment, expired, expires, is_future
+from retention.policy.condition import Condition
+from retention.policy.evaluate import holds_true, tags_match, tags_of
+from retention.policy.moment import moment_of
+from retention.policy.policy import LegalBound, Policy, Retain
+from retention.policy.policy_set import PolicySet
+from retention.policy.record_class import RecordClass
+from retention.policy.tags import TagMatch
+
+__all__ = ["Decision", "Fate", "Judgement", "Record", "decide", "holds_true", "moment_of", "tags_match", "tags_of"]
+
+
+class Fate(Enum):
+    """Why a matched record stays, or that it goes: the first that applies, in this order (docs/design.md, "Counts")."""
+
+    NO_CLOCK = "no_clock"
+    FUTURE_CLOCK = "future_clock"
+    NOT_EXPIRED = "not_expired"
+    KEPT_BY_OTHER = "kept_by_other"
+    HELD = "held"
+    DUE = "due"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One record: every column by its name, and its tags; ``tags`` None means that they cannot be read."""
+
+    values: Mapping[str, object]
+    tags: frozenset[str] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What one policy says of a record."""
+
+    policy: Policy
+    matched: bool
+    #: the column that is this policy's clock
+    clock: str | None
+    moment: Moment | None
+    #: the first local day (for hours: the instant after) which the record is expired; None: never, or no clock
+    expires: Moment | None
+    expired: bool
+    #: None where the policy does not match
+    fate: Fate | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What all policies together say of a record."""
+
+    judgements: tuple[Judgement, ...]
+    #: legal minimums that cover the record and are not over
+    minimums: tuple[LegalBound, ...]
+    #: name of the policy whose archive and action apply; None where no policy matches
+    operative: str | None
+    #: names of the matching policies whose periods are not over, or that have no clock to count from
+    kept_by: tuple[str, ...]
+
+    @property
+    def due(self) -> bool:
+        """Whether the record is to be deleted."""
+        return any(judgement.fate is Fate.DUE for judgement in self.judgements)
+
+
+def decide(record: Record, record_class: RecordClass, policies: PolicySet, as_of: datetime, held: bool) -> Decision:
+    """What becomes of ``record`` at the aware ``as_of``.
+
+    Retention wins: a record goes only when the period of every matching policy and of every legal minimum is over, its
+    tags could be read, and no hold covers it.
+    """
+    address, zone = record_class.address, policies.timezone
+    matching = [
+        policy for policy in policies.of(address) if _covers(policy.tags, policy.where, record, record_class, policies)
+    ]
+    clocks = {
+        policy.name: _Clock(policy.retain, record, record_class, policies, as_of) for policy in policies.of(address)
+    }
+    minimums = tuple(
+        bound
+        for bound in policies.minimums(address)
+        if _covers(bound.tags, bound.where, record, record_class, policies, unreadable=True)
+        and not _Clock(Retain(period=bound.period), record, record_class, policies, as_of).expired
+    )
+    kept_by = tuple(policy.name for policy in matching if not clocks[policy.name].expired)
+    operative = reduce(lambda a, b: b if policies.outranks(b, a) else a, matching).name if matching else None
+    kept = bool(kept_by) or bool(minimums) or record.tags is None
+
+    def fate(policy: Policy) -> Fate:
+        clock = clocks[policy.name]
+        if clock.moment is None:
+            return Fate.NO_CLOCK
+        if is_future(clock.moment, as_of, zone):
+            return Fate.FUTURE_CLOCK
+        if not clock.expired:
+            return Fate.NOT_EXPIRED
+        if kept or policy.name != operative:
+            return Fate.KEPT_BY_OTHER
+        return Fate.HELD if held else Fate.DUE
+
+    judgements = tuple(
+        Judgement(
+            policy=policy,
+            matched=policy in matching,
+            clock=clocks[policy.name].column,
+            moment=clocks[policy.name].moment,
+            expires=clocks[policy.name].expires,
+            expired=clocks[policy.name].expired,
+            fate=fate(policy) if policy in matching else None,
+        )
+        for policy in policies.of(address)
+    )
+    return Decision(judgements=judgements, minimums=minimums, operative=operative, kept_by=kept_by)
+
+
+class _Clock:
+    """One rule's clock on one record; what has no clock is never expired."""
+
+    def __init__(
+        self, retain: Retain, record: Record, record_class: RecordClass, policies: PolicySet, as_of: datetime
+    ) -> None:
+        self.column = record_class.created if retain.clock is None else retain.clock
+        moment = None if self.column is None else moment_of(record.values[self.column], record_class)
+        # a date cannot be counted in hours: such a clock is as good as none
+        self.moment = None if retain.period.exact and not isinstance(moment, datetime) else moment
+        self.expires = None if self.moment is None else expires(retain, self.moment, policies.timezone)
+        self.expired = self.moment is not None and expired(retain, self.moment, as_of, policies.timezone)
+
+
+def _covers(
+    tags: TagMatch | None,
+    where: Condition | None,
+    record: Record,
+    record_class: RecordClass,
+    policies: PolicySet,
+    *,
+    unreadable: bool = False,
+) -> bool:
+    """Whether a rule covers the record; ``unreadable`` says whether tags that cannot be read count as asked for."""
+    tagged = tags is None or (unreadable if record.tags is None else tags_match(tags, record.tags))
+    return tagged and (where is None or holds_true(where, record.values, record_class, policies.timezone))

@@ -1,0 +1,111 @@
+"""Reading a record class of retention.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, cast
+
+from retention.policy.condition import Condition
+from retention.policy.document import Block, Items, Node
+from retention.policy.form import Form, kind, marks_below
+from retention.policy.read_where import read_where
+from retention.policy.record_class import Dependent, RecordClass
+from retention.policy.tags import TagColumn, TagRules, TagSource, TagTable
+
+_REQUIRED = {
+    "table": "table: and the name of the table",
+    "key": "key: and the column, or a list of columns, that is the key",
+}
+_OPTIONAL = ("created", "timezone", "unit", "tags", "subjects", "columns", "dependents")
+_COLUMN = "the name of a column"
+
+
+def read_class(form: Form, node: Node, source: str, name: str) -> RecordClass:
+    """The class. After a problem what could not be read is left empty: the file is refused, but other files' names are
+    still checked against what it declares."""
+    entries = form.block(node, f'the class "{source}.{name}"', required=_REQUIRED, optional=_OPTIONAL) or {}
+    unit = form.choice(entries["unit"], '"unit"', ["s", "ms", "us"]) if "unit" in entries else None
+    return RecordClass(
+        source=source,
+        name=name,
+        table=_text(form, entries, "table", "the name of the table") or "",
+        key=_key(form, entries),
+        created=_text(form, entries, "created", _COLUMN),
+        timezone=form.zone(entries["timezone"], '"timezone"') if "timezone" in entries else None,
+        unit=cast(Literal["s", "ms", "us"] | None, unit),
+        tags=_tags(form, entries["tags"]) if "tags" in entries else None,
+        subjects=_subjects(form, entries["subjects"]) if "subjects" in entries else {},
+        columns=form.texts(entries["columns"], '"columns"', "the column", "a list of columns")
+        if "columns" in entries
+        else None,
+        dependents=_dependents(form, entries["dependents"]) if "dependents" in entries else (),
+        mark=node.mark,
+        marks=marks_below(node),
+    )
+
+
+def _text(form: Form, entries: Mapping[str, Node], key: str, example: str) -> str | None:
+    """The text under ``key``; None where the key is left out, "" after a problem."""
+    return (form.text(entries[key], f'"{key}"', example) or "") if key in entries else None
+
+
+def _key(form: Form, entries: Mapping[str, Node]) -> tuple[str, ...]:
+    node = entries.get("key")
+    if isinstance(node, Items):
+        return form.texts(node, '"key"', "the column", "a list of columns")
+    column = _text(form, entries, "key", _COLUMN)
+    return (column,) if column else ()
+
+
+def _tags(form: Form, node: Node) -> TagSource:
+    entries = node.entries if isinstance(node, Block) else {}
+    if "rules" in entries:
+        form.block(node, '"tags"', required={"rules": "rules:"})
+        return TagRules(rules=_rules(form, entries["rules"]))
+    if {"table", "record", "tag"} & set(entries):
+        required = {"table": "table: and the join table", "record": "record: and its column that refers to the key",
+                    "tag": "tag: and its column that holds the tag"}  # fmt: skip
+        read = form.block(node, '"tags"', required=required) or {}
+        texts = {key: _text(form, read, key, _COLUMN) or "" for key in required}
+        return TagTable(**texts)
+    example = "column: and the column that holds the tags; or table, record and tag; or rules"
+    read = form.block(node, '"tags"', required={"column": example}) or {}
+    return TagColumn(column=_text(form, read, "column", _COLUMN) or "")
+
+
+def _rules(form: Form, node: Node) -> tuple[tuple[str, Condition], ...]:
+    rules: list[tuple[str, Condition]] = []
+    for tag, entry in _block(form, node, '"rules"', "a block of tags, as in {sales: {stage: won}}").items():
+        if not tag or tag != tag.strip():
+            form.refuse(entry.mark, f'the tag "{tag}" is empty or has white space at an end', "write the tag alone")
+        condition = read_where(form, entry, f'the rule of "{tag}"', None)
+        if condition is not None:
+            rules.append((tag, condition))
+    return tuple(rules)
+
+
+def _subjects(form: Form, node: Node) -> dict[str, str]:
+    subjects: dict[str, str] = {}
+    for name, entry in _block(form, node, '"subjects"', "a block, as in {customer: account_id}").items():
+        form.good_name(name, entry.mark, "the subject")
+        subjects[name] = form.text(entry, f'the subject "{name}"', _COLUMN) or ""
+    return subjects
+
+
+def _dependents(form: Form, node: Node) -> tuple[Dependent, ...]:
+    dependents: list[Dependent] = []
+    for table, entry in _block(form, node, '"dependents"', "a block, as in {comments: {key: activity_id}}").items():
+        required = {"key": "key: and the column that refers to the record"}
+        entries = form.block(entry, f'the dependent "{table}"', required=required) or {}
+        dependents.append(Dependent(table=table, key=_text(form, entries, "key", _COLUMN) or "", mark=entry.mark))
+    return tuple(dependents)
+
+
+def _block(form: Form, node: Node, what: str, example: str) -> Mapping[str, Node]:
+    """The entries of a block whose keys are free."""
+    if isinstance(node, Block) and node.entries:
+        return node.entries
+    form.refuse(
+        node.mark, f"{what} is {'an empty block' if isinstance(node, Block) else kind(node)}", f"write {example}"
+    )
+    return {}

@@ -1,0 +1,242 @@
+"""Binding a record class to its table, and every reason why it cannot be bound.
+
+What is written wrongly in retention.yaml is told all at once, each with its place. What the database would do behind our
+back (cascades, triggers, partitions) is refused by name: nothing may be deleted that was not archived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+
+from retention.errors import PolicyFilesError, SchemaUnsafe
+from retention.policy.condition import Condition
+from retention.policy.mark import Mark, Problem
+from retention.policy.record_class import RecordClass
+from retention.policy.suggest import nearest
+from retention.policy.tags import TagColumn, TagRules, TagTable
+from retention.sources.bound_class import BoundClass, bound_rows
+from retention.sources.check import check_condition, clock_problems
+from retention.sources.source import Source
+from retention.sources.table import Kind, Reference, Table
+
+
+def bind(source: Source, record_class: RecordClass, others: Mapping[str, RecordClass]) -> BoundClass:
+    """Bind the class to its table as it is now. ``others`` are all classes, by address.
+
+    Raises PolicyFilesError with every problem of the declaration, SchemaUnsafe for what the database itself would do,
+    SourceFailed where it does not answer.
+    """
+    table = source.table(record_class.table)
+    if table is None:
+        raise PolicyFilesError([_no_table(source, record_class, record_class.table, "table")])
+    dependents: dict[str, Table] = {}
+    problems = list(_table_problems(record_class, table, others, source.dialect.name))
+    for name, path in _dependent_names(record_class):
+        dependent = source.table(name)
+        if dependent is None:
+            problems.append(_no_table(source, record_class, name, path))
+        else:
+            dependents[name] = dependent
+    problems += _dependent_problems(record_class, table, dependents)
+    if problems:
+        raise PolicyFilesError(sorted(set(problems)))
+    bound = bound_rows(source, record_class, table, dependents)
+    problems = list(_rule_problems(bound))
+    if problems:
+        raise PolicyFilesError(sorted(set(problems)))
+    dangers = [*_dangers(bound)]
+    if dangers:
+        raise SchemaUnsafe(
+            "\n".join(f"{bound.address}: {message}" for message, _ in dangers),
+            hint="\n  ".join(dict.fromkeys(hint for _, hint in dangers)),
+        )
+    return bound
+
+
+def _mark(record_class: RecordClass, path: str) -> Mark:
+    return record_class.marks.get(path, record_class.mark)
+
+
+def _no_table(source: Source, record_class: RecordClass, name: str, path: str) -> Problem:
+    message = f'source "{source.name}" has no table "{name}"'
+    return Problem(mark=_mark(record_class, path), message=message, remedy=nearest(name, source.tables()))
+
+
+def _no_column(record_class: RecordClass, table: Table, name: str, path: str) -> Problem:
+    message = f'table {table.name} has no column "{name}"'
+    known = [column.name for column in table.columns]
+    return Problem(mark=_mark(record_class, path), message=message, remedy=nearest(name, known))
+
+
+def _table_problems(
+    record_class: RecordClass, table: Table, others: Mapping[str, RecordClass], dialect: str
+) -> Iterator[Problem]:
+    if table.relation == "view":
+        message = f'"{record_class.table}" is a view'
+        yield Problem(
+            mark=_mark(record_class, "table"), message=message, remedy="name the table that holds the records"
+        )
+    for other in others.values():
+        if other.source == record_class.source and other.name != record_class.name and table.is_named(other.table):
+            yield Problem(
+                mark=_mark(record_class, "table"),
+                message=f'the classes "{record_class.name}" and "{other.name}" are the same table, {table.name}',
+                remedy="declare it once, and tell the records apart by `where` or tags in the policies",
+            )
+    yield from _key_problems(record_class, table, dialect)
+    named = [(name, f"subjects.{subject}") for subject, name in record_class.subjects.items()]
+    if record_class.columns is not None:
+        named += [(name, f"columns.{place}") for place, name in enumerate(record_class.columns)]
+    for name, path in named:
+        if table.column(name) is None:
+            yield _no_column(record_class, table, name, path if path in record_class.marks else path.split(".")[0])
+    if record_class.created is not None:
+        yield from clock_problems(table, record_class, dialect, record_class.created, _mark(record_class, "created"))
+    if isinstance(record_class.tags, TagColumn):
+        yield from _tag_column_problems(record_class, table, record_class.tags.column, dialect)
+
+
+def _tag_column_problems(record_class: RecordClass, table: Table, name: str, dialect: str) -> Iterator[Problem]:
+    column = table.column(name)
+    if column is None:
+        yield _no_column(record_class, table, name, "tags.column")
+    elif column.kind not in (Kind.TEXT, Kind.JSON, Kind.TEXT_ARRAY) and not (
+        dialect == "sqlite" and column.kind is Kind.OTHER
+    ):
+        message = f'column "{name}" is {column.type}, which holds no tags'
+        remedy = "name a column of text, JSON or an array of text"
+        yield Problem(mark=_mark(record_class, "tags.column"), message=message, remedy=remedy)
+
+
+def _key_problems(record_class: RecordClass, table: Table, dialect: str) -> Iterator[Problem]:
+    missing = [name for name in record_class.key if table.column(name) is None]
+    for name in missing:
+        yield _no_column(record_class, table, name, "key")
+    if missing:
+        return
+    unique = {frozenset(key) for key in (table.primary_key, *table.unique_keys) if key}
+    primary = f"write key: [{', '.join(table.primary_key)}]" if table.primary_key else "give the table a primary key"
+    wanted = frozenset(record_class.key)
+    columns = [column for column in table.columns if column.name in wanted]
+    text = ", ".join(record_class.key)
+    if wanted not in unique:
+        message = f'"{text}" is neither the primary key of {table.name} nor unique'
+        yield Problem(mark=_mark(record_class, "key"), message=message, remedy=primary)
+    elif wanted != frozenset(table.primary_key) and any(column.nullable for column in columns):
+        message = f'"{text}" may be null in {table.name}'
+        yield Problem(mark=_mark(record_class, "key"), message=message, remedy=primary)
+    elif dialect == "sqlite":
+        for column in columns:
+            if column.kind not in (Kind.INTEGER, Kind.TEXT):
+                message = f'the key "{column.name}" is {column.type or "of no type"}'
+                remedy = "a key must be declared INTEGER or TEXT"
+                yield Problem(mark=_mark(record_class, "key"), message=message, remedy=remedy)
+
+
+def _dependent_names(record_class: RecordClass) -> Iterator[tuple[str, str]]:
+    for dependent in record_class.dependents:
+        yield dependent.table, f"dependents.{dependent.table}"
+    if isinstance(record_class.tags, TagTable):
+        yield record_class.tags.table, "tags.table"
+
+
+def _dependent_problems(record_class: RecordClass, table: Table, found: Mapping[str, Table]) -> Iterator[Problem]:
+    references = [(one.table, one.key, f"dependents.{one.table}") for one in record_class.dependents]
+    if isinstance(record_class.tags, TagTable):
+        references.append((record_class.tags.table, record_class.tags.record, "tags.record"))
+        tags = found.get(record_class.tags.table)
+        column = None if tags is None else tags.column(record_class.tags.tag)
+        if tags is not None and column is None:
+            yield _no_column(record_class, tags, record_class.tags.tag, "tags.tag")
+        elif tags is not None and column is not None and column.kind is not Kind.TEXT:
+            message = f'column "{column.name}" of {tags.name} is {column.type}, which holds no tags'
+            yield Problem(mark=_mark(record_class, "tags.tag"), message=message, remedy="name a column of text")
+    for name, key, path in references:
+        if len(record_class.key) > 1:
+            message = f'"{name}" refers to a key of {len(record_class.key)} columns by one'
+            remedy = "a class with dependents or a tag table has a key of one column"
+            yield Problem(mark=_mark(record_class, path), message=message, remedy=remedy)
+        dependent = found.get(name)
+        if dependent is None:
+            continue
+        if (dependent.schema, dependent.bare_name) == (table.schema, table.bare_name):
+            message = f'"{name}" is the class\'s own table'
+            yield Problem(mark=_mark(record_class, path), message=message, remedy="name the table of its dependents")
+        elif dependent.column(key) is None:
+            yield _no_column(record_class, dependent, key, f"{path}.key" if path.startswith("dependents") else path)
+
+
+def _rule_problems(bound: BoundClass) -> Iterator[Problem]:
+    if isinstance(bound.record_class.tags, TagRules):
+        rules: list[Condition] = [rule for _, rule in bound.record_class.tags.rules]
+        for rule in rules:
+            yield from check_condition(bound, rule, bound.record_class.timezone or ZoneInfo("UTC"))
+
+
+def _dangers(bound: BoundClass) -> Iterator[tuple[str, str]]:
+    """What would be deleted without being archived, or not be deleted at all: (what, the remedy)."""
+    table = bound.table
+    yield from _relation_dangers(table, "the table")
+    for reference in table.referenced_by:
+        yield from _reference_dangers(bound, reference)
+    for dependent in bound.dependents:
+        yield from _relation_dangers(dependent.table, "the dependent")
+        for reference in dependent.table.referenced_by:
+            yield (
+                f"{reference.table} ({', '.join(reference.columns)}) refers to its dependent {dependent.table.name}, "
+                f"ON DELETE {reference.on_delete}; dependents of dependents are not supported",
+                f"make {dependent.table.name} a record class of its own, or drop that reference",
+            )
+    if bound.dialect == "sqlite":
+        yield from _odd_keys(bound)
+
+
+def _relation_dangers(table: Table, what: str) -> Iterator[tuple[str, str]]:
+    if table.relation != "table":
+        yield f"{what} {table.name} is a {table.relation}", "declare an ordinary table; others are not supported yet"
+    for trigger in table.delete_triggers:
+        yield (
+            f"{what} {table.name} has a trigger that fires on deletion, {trigger}",
+            f"drop {trigger}, or do what it does in the application: it might delete what was not archived",
+        )
+
+
+def _reference_dangers(bound: BoundClass, reference: Reference) -> Iterator[tuple[str, str]]:
+    where = f"{reference.table} ({', '.join(reference.columns)}) refers to it, ON DELETE {reference.on_delete}"
+    declared = [one for one in bound.dependents if one.table.is_named(reference.table)]
+    if reference.table == bound.table.name:
+        yield f"{where}: records refer to one another", "records that refer to one another are not supported yet"
+    elif len(reference.columns) > 1 or (reference.parent_columns or bound.table.primary_key) != bound.record_class.key:
+        yield f"{where}, by other columns than its key", "such references are not supported yet"
+    elif not declared:
+        yield (
+            f"{where}, and is not declared",
+            f"add under `dependents:` of the class:  {reference.table}: {{key: {reference.columns[0]}}}",
+        )
+    elif all(one.key != reference.columns[0] for one in declared):
+        yield (
+            f"{where}, but it is declared with the key {declared[0].key}",
+            f"write under `dependents:`  {reference.table}: {{key: {reference.columns[0]}}}",
+        )
+
+
+def _odd_keys(bound: BoundClass) -> Iterator[tuple[str, str]]:
+    """SQLite takes nulls, and values of any type, into most keys; such a record could be counted, but not be named."""
+    kinds = [
+        sa.func.typeof(column) != sa.literal("integer" if described.kind is Kind.INTEGER else "text")
+        for column, described in zip(bound.key, bound.key_columns, strict=True)
+        if described.nullable or described.kind is not Kind.INTEGER or len(bound.key) > 1
+    ]
+    if not kinds:  # the rowid itself
+        return
+    session = bound.source.session()
+    try:
+        if session.rows(sa.select(sa.literal_column("1")).select_from(bound.rows).where(sa.or_(*kinds)).limit(1)):
+            key = ", ".join(bound.record_class.key)
+            what = f"some records have no proper key: {key} is null, or of another type than it is declared"
+            yield what, f"give every record a {key} of the declared type"
+    finally:
+        session.close()

@@ -1,0 +1,39 @@
+"""Opening a source by its URL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from retention.errors import InputError
+from retention.sources.source import Source
+
+if TYPE_CHECKING:
+    from retention.config import SourceConfig
+
+
+def open_source(config: SourceConfig) -> Source:
+    """The source of that configuration; nothing is connected yet. Raises InputError for a URL that means no database
+    that can be handled, and never shows the URL: it may hold a password."""
+    try:
+        url = make_url(config.url)
+    except (ArgumentError, ValueError):
+        raise InputError(
+            f"the url of source {config.name} is no database URL",
+            hint="write sqlite:///crm.db or postgresql://user:password@host/database",
+        ) from None
+    kind = url.get_backend_name()
+    if kind == "sqlite":
+        from retention.sources.sqlite import SqliteSource
+
+        if not url.database or url.database == ":memory:":
+            raise InputError(f"source {config.name} names no file", hint="write sqlite:///path/to/crm.db")
+        return SqliteSource(config.name, Path(url.database))
+    if kind in ("postgresql", "postgres"):
+        from retention.sources.postgresql import PostgresqlSource
+
+        return PostgresqlSource(config.name, config.url)
+    raise InputError(f"source {config.name} is {kind}, which is not supported", hint="sqlite and postgresql are")

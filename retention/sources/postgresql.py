@@ -1,0 +1,225 @@
+"""PostgreSQL 15 or later, through ADBC: rows leave as Arrow by COPY. Advisory locks are the fences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import sqlalchemy as sa
+from adbc_driver_manager import Error as DriverError
+from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy.engine import make_url
+
+from retention.errors import SourceFailed
+from retention.sources.adbc import AdbcSession
+from retention.sources.postgresql_schema import read_table, read_tables
+from retention.sources.column_entry import Travels
+from retention.sources.source import Outcome, Source, SourceBusy, fence_key, names
+from retention.sources.sql import column as sa_column
+from retention.sources.table import Column, Table
+
+if TYPE_CHECKING:
+    from adbc_driver_manager.dbapi import Cursor
+
+#: What a value's text form, a literal and a wait mean must not depend on a role's or a database's settings.
+_SETTINGS = {
+    "application_name": "retention",
+    "client_encoding": "UTF8",
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "lc_monetary": "C",
+    "standard_conforming_strings": "on",
+    # a row that a policy hides from this role raises an error instead of being overlooked
+    "row_security": "off",
+    "lock_timeout": "10s",
+    # a suspended worker does not keep its locks for ever
+    "idle_in_transaction_session_timeout": "10min",
+    # a plan counts; parallel workers would take the application's cores
+    "max_parallel_workers_per_gather": "0",
+}
+
+#: Arrow carries every value of these without loss (dates and timestamps: within the years 1 to 9999, which is checked)
+_NATIVE = frozenset(
+    {
+        "boolean",
+        "smallint",
+        "integer",
+        "bigint",
+        "real",
+        "double precision",
+        "text",
+        "bytea",
+        "date",
+    }
+)
+_NATIVE_FAMILIES = ("character varying", "timestamp")
+
+#: a lock not granted in time, a deadlock, a row changed meanwhile, a server that is full or shutting down
+_BUSY = frozenset({"55P03", "40P01", "40001", "53300", "57P01", "57P03"})
+
+_ADVICE = {
+    "42501": "grant this role what it lacks",
+    "42P01": "the table is gone, or this role may not see it",
+    "42703": "the table has changed: run `retention validate`",
+    "23503": "another table refers to the records: declare it under `dependents:`",
+    "25P03": "the worker was suspended for longer than 10 minutes; run the command again",
+    "28P01": "check the user and password in the source's url",
+}
+
+
+class PostgresqlSession(AdbcSession):
+    """One connection to the server."""
+
+    temporary_schema = "pg_temp"
+
+    def begin(self, *, write: bool) -> None:
+        # so that `deleted_in_transaction` counts from zero: earlier transactions' counts leave for the shared statistics
+        self.rows("SELECT 1 FROM (SELECT pg_stat_force_next_flush()) AS flushed")
+        self.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE")
+        self.begun()
+
+    def share_fence(self, addresses: Sequence[str]) -> None:
+        for address in names(addresses):
+            self.execute(f"SELECT pg_advisory_xact_lock_shared({fence_key(address)})")
+
+    def pass_fence(self, addresses: Sequence[str]) -> None:
+        try:
+            self.execute("BEGIN")
+            self.begun()
+            # a batch lasts seconds; the lock waits in line, and no later batch overtakes it
+            self.execute("SET LOCAL lock_timeout = '60s'")
+            for address in names(addresses):
+                self.execute(f"SELECT pg_advisory_xact_lock({fence_key(address)})")
+            self.commit()
+        except SourceBusy as error:
+            raise SourceFailed(
+                f"{self._source.name}: a batch that was under way did not end within 60 seconds",
+                hint="try again; pg_stat_activity shows it under application_name 'retention'",
+            ) from error
+        finally:
+            self.rollback()
+
+    def changed(self, cursor: Cursor) -> int:
+        """The driver reads it from the server's own command tag."""
+        return max(int(cursor.rowcount), 0)
+
+    def deleted_in_transaction(self, table: Table) -> int | None:
+        name = self._source.text(_regclass(self._source, table))
+        return int(self.rows(f"SELECT pg_stat_get_xact_tuples_deleted({name}::regclass)")[0][0])
+
+    def transaction_id(self) -> str | None:
+        return str(self.rows("SELECT pg_current_xact_id()::text")[0][0])
+
+    def failure(self, text: str, sqlstate: str | None) -> SourceFailed:
+        message = f"{self._source.name}: {_first_line(text)}"
+        if sqlstate in _BUSY:
+            return SourceBusy(message, hint="it is tried again")
+        failed = SourceFailed(message, hint=_ADVICE.get(sqlstate or "", ""))
+        failed.sqlstate = sqlstate  # type: ignore[attr-defined]
+        return failed
+
+
+class PostgresqlSource(Source):
+    """One database of a PostgreSQL server. ``url`` is SQLAlchemy's form, any driver."""
+
+    in_flight = 2
+    streams_deleted = True
+
+    def __init__(self, name: str, url: str) -> None:
+        self.name = name
+        self._url = make_url(url).set(drivername="postgresql")
+        # "named" does not double the percent signs in literals, as the styles of %s would
+        self.dialect = PGDialect(paramstyle="named")
+        # standard_conforming_strings is on in every session: a backslash is a backslash
+        self.dialect._backslash_escapes = False
+
+    def session(self) -> PostgresqlSession:
+        import adbc_driver_postgresql.dbapi as driver
+
+        try:
+            connection = driver.connect(self._url.render_as_string(hide_password=False), autocommit=True)
+        except DriverError as error:
+            raise SourceFailed(
+                f"{self.name}: cannot connect to {self._place}: {self._without_password(_first_line(str(error)))}",
+                hint="is the server up, and are host, database, user and password in the source's url right?",
+            ) from error
+        session = PostgresqlSession(self, connection)
+        try:
+            settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SETTINGS.items())
+            session.rows(f"SELECT {settings}")
+            # a reported commit must survive a crash of the server
+            session.rows(
+                "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+            )
+            version = int(session.rows("SELECT current_setting('server_version_num')")[0][0])
+            if version < 150000:
+                raise SourceFailed(
+                    f"{self.name}: the server is PostgreSQL {version // 10000}", hint="15 or later is needed"
+                )
+        except SourceFailed:
+            session.close()
+            raise
+        return session
+
+    def tables(self) -> list[str]:
+        session = self.session()
+        try:
+            return read_tables(session)
+        finally:
+            session.close()
+
+    def table(self, name: str) -> Table | None:
+        session = self.session()
+        try:
+            return read_table(session, name, self.text)
+        finally:
+            session.close()
+
+    def projection(
+        self, column: Column, *, wide: frozenset[str] = frozenset()
+    ) -> tuple[sa.ColumnElement[Any], Travels]:
+        plain: sa.ColumnElement[Any] = sa_column(column.name)
+        if column.name not in wide and (column.type in _NATIVE or column.type.startswith(_NATIVE_FAMILIES)):
+            if not column.type.endswith("[]"):
+                return plain, "native"
+        return sa.cast(plain, sa.Text()).label(column.name), "text"
+
+    def outcome(self, transaction_id: str) -> Outcome:
+        session = self.session()
+        try:
+            status = session.rows(f"SELECT pg_xact_status('{int(transaction_id)}'::xid8)")[0][0]
+        except SourceFailed as error:
+            if getattr(error, "sqlstate", None) == "22023":  # an id of the future: another server's, or an older backup
+                return Outcome.UNKNOWN
+            raise
+        finally:
+            session.close()
+        return {"committed": Outcome.COMMITTED, "aborted": Outcome.ROLLED_BACK, "in progress": Outcome.OPEN}.get(
+            status, Outcome.UNKNOWN
+        )
+
+    @property
+    def _place(self) -> str:
+        host = self._url.host or self._url.query.get("host") or "the local socket"
+        return f"database {self._url.database} on {host}"
+
+    def _without_password(self, text: str) -> str:
+        password = self._url.password
+        for secret in {str(password), unquote(str(password))} if password else set():
+            text = text.replace(secret, "***")
+        return text
+
+
+def _regclass(source: Source, table: Table) -> str:
+    quote = source.dialect.identifier_preparer.quote_identifier
+    return f"{quote(str(table.schema))}.{quote(table.bare_name)}"
+
+
+def _first_line(text: str) -> str:
+    """The server's message alone: neither the driver's decoration nor the statement, which may hold people's data."""
+    message = text.split("ERROR:  ", 1)[-1].split("FATAL:  ", 1)[-1]
+    return message.split("\n", 1)[0].split("Query was:", 1)[0].strip().removesuffix(".")

@@ -1,0 +1,212 @@
+"""The one builder of what may be deleted. Counting, explaining and deleting use the same expressions (P3, P7).
+
+`policy/decide.py` says the same in plain Python; a test compares the two on generated policies, rows and holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+
+from retention.holds.hold import Hold
+from retention.holds.scope import Everything, Keys, Matching, Subject, Tagged, WholeClass
+from retention.policy.calendar import day_start
+from retention.policy.clock import cutoff
+from retention.policy.decide import Fate
+from retention.policy.policy import LegalBound, Policy, Retain
+from retention.policy.policy_set import PolicySet
+from retention.sources.bound_class import BoundClass, BoundDependent
+from retention.sources.clocks import Bound, after_bound, before, is_clock, local_spans
+from retention.sources.conditions import condition_sql
+from retention.sources.keys import key_expression, row_value
+from retention.sources.sql import Bool, all_of, any_of, raw, string, temporary
+from retention.sources.subject import is_subject
+from retention.sources.tags import carries, readable, tags_match_sql
+
+#: what `kept_by` calls records whose tags cannot be read
+UNREADABLE = "tags that cannot be read"
+
+
+def matches(bound: BoundClass, policy: Policy, zone: ZoneInfo) -> Bool:
+    """Whether the policy's `tags` and `where` cover the record. ``zone`` is the policies' time zone."""
+    parts: list[Bool] = []
+    if policy.where is not None:
+        parts.append(condition_sql(bound, policy.where, zone))
+    if policy.tags is not None:
+        parts.append(tags_match_sql(bound, policy.tags, zone))
+    return all_of(parts)
+
+
+def clock_of(bound: BoundClass, retain: Retain) -> str | None:
+    """The column from which the period counts."""
+    return bound.record_class.created if retain.clock is None else retain.clock
+
+
+def expired(bound: BoundClass, retain: Retain, as_of: datetime, zone: ZoneInfo) -> Bool:
+    """Whether the period is over at the aware ``as_of``; false without a clock. Its first part is what an index serves."""
+    clock, limit = clock_of(bound, retain), cutoff(retain, as_of, zone)
+    if clock is None or limit is None:
+        return sa.false()
+    return before(bound, clock, Bound(instant=limit.instant, day=limit.day))
+
+
+def kept_by(bound: BoundClass, policy: Policy, policies: PolicySet, as_of: datetime) -> dict[str, Bool]:
+    """Name -> whether it keeps a record that ``policy`` alone would let go: another policy whose period is not over, or
+    that is operative instead; a legal minimum (``minimum N months: mandate``); tags that cannot be read."""
+    zone = policies.timezone
+    kept: dict[str, Bool] = {}
+    for other in policies.of(bound.address):
+        if other.name != policy.name:
+            matched = matches(bound, other, zone)
+            operative = policies.outranks(other, policy)
+            kept[other.name] = matched if operative else matched & ~expired(bound, other.retain, as_of, zone)
+    for minimum in policies.minimums(bound.address):
+        over = expired(bound, Retain(period=minimum.period), as_of, zone)
+        kept[f"minimum {minimum.period}: {minimum.mandate}"] = _covered(bound, minimum, zone) & ~over
+    if bound.record_class.tags is not None:
+        kept[UNREADABLE] = sa.not_(readable(bound))
+    return kept
+
+
+def _covered(bound: BoundClass, minimum: LegalBound, zone: ZoneInfo) -> Bool:
+    """Tags that cannot be read may be those that the minimum asks for."""
+    parts: list[Bool] = []
+    if minimum.where is not None:
+        parts.append(condition_sql(bound, minimum.where, zone))
+    if minimum.tags is not None:
+        parts.append(sa.or_(tags_match_sql(bound, minimum.tags, zone), sa.not_(readable(bound))))
+    return all_of(parts)
+
+
+def due(bound: BoundClass, policy: Policy, policies: PolicySet, as_of: datetime, held: Bool) -> Bool:
+    """What the deleting statement carries: matched, expired, kept by nothing else, not held."""
+    zone = policies.timezone
+    kept = any_of(kept_by(bound, policy, policies, as_of).values())
+    return sa.and_(
+        expired(bound, policy.retain, as_of, zone), matches(bound, policy, zone), sa.not_(kept), sa.not_(held)
+    )
+
+
+def fate(bound: BoundClass, policy: Policy, policies: PolicySet, as_of: datetime, held: Bool) -> sa.ColumnElement[str]:
+    """Why a record that the policy matches stays, or that it goes: the value of a `Fate`, the first that applies."""
+    zone, clock = policies.timezone, clock_of(bound, policy.retain)
+    if clock is None:
+        return string(Fate.NO_CLOCK.value)
+    dates = not policy.retain.period.exact  # a date cannot be counted in hours: such a clock is as good as none
+    return sa.case(
+        (sa.not_(is_clock(bound, clock, dates=dates)), string(Fate.NO_CLOCK.value)),
+        (sa.not_(before(bound, clock, after_bound(as_of, zone))), string(Fate.FUTURE_CLOCK.value)),
+        (sa.not_(expired(bound, policy.retain, as_of, zone)), string(Fate.NOT_EXPIRED.value)),
+        (any_of(kept_by(bound, policy, policies, as_of).values()), string(Fate.KEPT_BY_OTHER.value)),
+        (held, string(Fate.HELD.value)),
+        else_=string(Fate.DUE.value),
+    )
+
+
+def held_keys(address: str) -> str:
+    """The temporary table that holds the keys of `Keys` holds on a class: columns ``hold`` and those of the key."""
+    return f"held_{hashlib.sha256(address.encode()).hexdigest()[:16]}"
+
+
+def held(bound: BoundClass, holds: Sequence[Hold], classes: Mapping[str, BoundClass], zone: ZoneInfo) -> Bool:
+    """Whether some hold covers the record: itself, its dependents, or the record whose dependent it is.
+
+    ``classes`` are the classes of the same source, by address. A record and its dependents stand or fall together, so a
+    hold reaches over both. Keys are looked up in the temporary tables `held_keys`, which the caller has loaded for every
+    class that a `Keys` hold names.
+    """
+    return any_of(_Held(holds, classes, zone).parts(bound, (bound.address,), above=None))
+
+
+class _Held:
+    """Walks from a record to its kin: up to the record whose dependent it is, down to its dependents."""
+
+    def __init__(self, holds: Sequence[Hold], classes: Mapping[str, BoundClass], zone: ZoneInfo) -> None:
+        self.holds = holds
+        self.classes = classes
+        self.zone = zone
+
+    def parts(self, bound: BoundClass, path: tuple[str, ...], *, above: str | None) -> Iterator[Bool]:
+        """What holds a record of ``bound``. ``path``: the classes from which the walk came; a class comes twice at most
+        (a record, its parent, its siblings). ``above``: the parent from which it came down, and need not climb back."""
+        for hold in self.holds:
+            covered = _covers(bound, hold, self.zone)
+            if covered is not None:
+                yield all_of([covered, *_on_days(bound, hold, self.zone)])
+        for address, other in self.classes.items():
+            if path.count(address) > 1:
+                continue
+            beside = other.aliased(f"kin_{len(path)}_{address}")
+            for dependent in bound.dependents:
+                if _is_table(dependent, other):
+                    joined = beside.column(dependent.key) == bound.key[0]
+                    yield from self.through(beside, path, joined, above=bound.address)
+            for dependent in other.dependents:
+                if address != above and _is_table(dependent, bound):
+                    joined = beside.key[0] == bound.column(dependent.key)
+                    yield from self.through(beside, path, joined, above=None)
+
+    def through(self, beside: BoundClass, path: tuple[str, ...], joined: Bool, *, above: str | None) -> Iterator[Bool]:
+        """What holds a record through its kin ``beside``; nothing where no hold has to do with that."""
+        covered = list(self.parts(beside, (*path, beside.address), above=above))
+        if covered:
+            exists = sa.exists(raw("1")).select_from(beside.rows).where(joined, any_of(covered))
+            yield exists.correlate_except(beside.rows)
+
+
+def _is_table(dependent: BoundDependent, other: BoundClass) -> bool:
+    return (dependent.table.schema, dependent.table.bare_name) == (other.table.schema, other.table.bare_name)
+
+
+def _covers(bound: BoundClass, hold: Hold, zone: ZoneInfo) -> Bool | None:
+    """Whether the hold's scope covers the record; None where it has nothing to do with the class."""
+    match hold.scope:
+        case Everything():
+            return sa.true()
+        case WholeClass(records=records):
+            return sa.true() if records == bound.address else None
+        case Tagged(tag=tag, records=named):
+            if bound.address not in named:
+                return None
+            return sa.or_(carries(bound, tag, zone), sa.not_(readable(bound)))
+        case Matching(where=where, records=named):
+            return condition_sql(bound, where, zone) if bound.address in named else None
+        case Subject(subject=subject, value=value):
+            column = bound.record_class.subjects.get(subject)
+            return None if column is None else is_subject(bound, column, value)
+        case Keys(records=records):
+            return _among_keys(bound, hold) if records == bound.address else None
+
+
+def _among_keys(bound: BoundClass, hold: Hold) -> Bool:
+    keys = temporary(bound.dialect, held_keys(bound.address), ("hold", *bound.record_class.key))
+    columns: list[sa.ColumnElement[Any]] = [key_expression(bound, one, keys.c[one.name]) for one in bound.key_columns]
+    chosen = sa.select(*columns).select_from(keys).where(keys.c.hold == string(hold.id)).correlate_except(keys)
+    return row_value(list(bound.key)).in_(chosen)
+
+
+def _on_days(bound: BoundClass, hold: Hold, zone: ZoneInfo) -> list[Bool]:
+    """The narrowing to days of the `created` clock; a record without that clock is covered."""
+    created = bound.record_class.created
+    if created is None or (hold.first_day is None and hold.last_day is None):
+        return []
+    within: list[Bool] = []
+    if hold.first_day is not None:
+        within.append(
+            sa.not_(before(bound, created, Bound(instant=day_start(hold.first_day, zone), day=hold.first_day)))
+        )
+    if hold.last_day is not None and hold.last_day < date.max:
+        within.append(before(bound, created, _end_of(hold.last_day, zone)))
+    return [sa.or_(sa.not_(is_clock(bound, created)), all_of(within))]
+
+
+def _end_of(day: date, zone: ZoneInfo) -> Bound:
+    """The end of the last stretch during which the wall shows ``day``."""
+    following = day + timedelta(days=1)
+    spans = local_spans(day, zone)
+    return Bound(instant=spans[-1][1] if spans else day_start(following, zone), day=following)

@@ -1,0 +1,131 @@
+"""Records as `policy/decide.py` takes them: plain Python values, and their tags."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+
+from retention.holds.scope import Key
+from retention.policy.decide import Record, tags_of
+from retention.policy.tags import TagColumn, TagTable
+from retention.sources.bound_class import BoundClass
+from retention.sources.literal import value_of
+from retention.sources.sql import Bool
+from retention.sources.statements import is_key
+from retention.sources.table import Column, Kind, Table
+
+if TYPE_CHECKING:
+    from retention.sources.source import Session
+
+_Row = dict[str, object]
+
+
+def read_record(session: Session, bound: BoundClass, key: Key, zone: ZoneInfo) -> Record | None:
+    """The record of that key as it is now, or None. ``zone`` is the policies' time zone. Raises SourceFailed."""
+    found = read_records(session, bound, is_key(bound, key), zone)
+    return found[0] if found else None
+
+
+def read_records(session: Session, bound: BoundClass, condition: Bool, zone: ZoneInfo) -> list[Record]:
+    """The records that fulfil the condition, in key order; all of them stand in memory. Raises SourceFailed."""
+    rows = _read(session, bound, bound.table, bound.rows, condition, bound.key)
+    joined: dict[object, list[object]] = {}
+    source, join = bound.record_class.tags, bound.tag_table
+    if isinstance(source, TagTable) and join is not None:
+        chosen = sa.select(bound.key[0]).select_from(bound.rows).where(condition).correlate_except(bound.rows)
+        for row in _read(session, bound, join.table, join.rows, join.refers.in_(chosen), [join.refers]):
+            joined.setdefault(row[source.record], []).append(row[source.tag])
+    return [_record(bound, row, joined, zone) for row in rows]
+
+
+def _record(bound: BoundClass, row: _Row, joined: dict[object, list[object]], zone: ZoneInfo) -> Record:
+    declared = bound.record_class
+    raw: object = None
+    is_json = False
+    match declared.tags:
+        case TagColumn(column=column):
+            raw = row[column]
+            is_json = bound.described(column).kind is Kind.JSON
+        case TagTable():
+            raw = joined.get(row[declared.key[0]], [])
+    return Record(values=row, tags=tags_of(row, declared, raw, zone, is_json=is_json))
+
+
+def _read(
+    session: Session,
+    bound: BoundClass,
+    table: Table,
+    rows: sa.FromClause,
+    condition: Bool,
+    order: Sequence[sa.ColumnElement[Any]],
+) -> list[_Row]:
+    pick = _sqlite_column if bound.dialect == "sqlite" else _postgresql_column
+    picked = [pick(bound, rows, one) for one in table.columns]
+    statement = sa.select(*(expression.label(f"c{place}") for place, (expression, _) in enumerate(picked)))
+    return [
+        {
+            one.name: None if value is None else read(value)
+            for one, (_, read), value in zip(table.columns, picked, values, strict=True)
+        }
+        for values in session.rows(statement.select_from(rows).where(condition).order_by(*order))
+    ]
+
+
+_Picked = tuple[sa.ColumnElement[Any], Callable[[Any], object]]
+
+
+def _sqlite_column(bound: BoundClass, rows: sa.FromClause, one: Column) -> _Picked:
+    expression, _ = bound.source.projection(one, wide=frozenset({one.name}))
+    return expression, value_of
+
+
+def _postgresql_column(bound: BoundClass, rows: sa.FromClause, one: Column) -> _Picked:
+    plain = rows.c[one.name]
+    text = sa.cast(plain, sa.Text())
+    match one.kind:
+        case Kind.INTEGER | Kind.BOOLEAN:
+            return plain, _same
+        case Kind.NUMBER:
+            return (text, Decimal) if one.type.startswith("numeric") else (plain, float)
+        case Kind.DATE:
+            return text, _date
+        case Kind.WALL | Kind.INSTANT:
+            return text, _moment
+        case Kind.TEXT_ARRAY:
+            return sa.cast(sa.func.to_jsonb(plain), sa.Text()), json.loads
+        case _:
+            return text, _same
+
+
+def _same(value: object) -> object:
+    return value
+
+
+def _date(text: str) -> object:
+    """None for -infinity, which is no clock; the first or last day for what Python cannot say."""
+    beyond = _beyond(text)
+    if beyond is not None:
+        return None if beyond == 0 else (date.max if beyond > 0 else date.min)
+    return date.fromisoformat(text)
+
+
+def _moment(text: str) -> object:
+    beyond = _beyond(text)
+    if beyond is not None:
+        return None if beyond == 0 else (datetime.max if beyond > 0 else datetime.min).replace(tzinfo=UTC)
+    return datetime.fromisoformat(text)
+
+
+def _beyond(text: str) -> int | None:
+    """0 for -infinity, 1 beyond year 9999, -1 before year 1, else None."""
+    if text == "-infinity":
+        return 0
+    if text == "infinity" or (not text.endswith("BC") and text.index("-") > 4):
+        return 1
+    return -1 if text.endswith("BC") else None

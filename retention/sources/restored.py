@@ -1,0 +1,58 @@
+"""Putting archived rows back: what travelled as text or literal becomes the value again, in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from retention.sources.column_entry import ColumnEntry
+from retention.sources.source import Source
+from retention.sources.sql import Declared, name, raw, rows_of, temporary
+from retention.sources.statements import RESTORED
+from retention.sources.table import Column, Table
+
+
+def insert_restored(source: Source, table: Table, entries: Sequence[ColumnEntry]) -> str:
+    """Inserts the rows of the temporary table RESTORED, whose columns are those of ``entries``, into ``table``.
+
+    Columns are mapped by name; the caller leaves out entries that today's table does not have. Generated columns compute
+    themselves anew. Identity columns keep the archived value.
+    """
+    placed = [(one, entry) for entry in entries if (one := table.column(entry.name)) is not None and not one.generated]
+    archived = temporary(source.dialect.name, RESTORED, [entry.name for entry in entries])
+    values = [_value(source, one, entry, archived.c[entry.name]) for one, entry in placed]
+    target = rows_of(table)
+    statement = sa.insert(target).from_select(
+        [name(one.name) for one, _ in placed], sa.select(*values).select_from(archived), include_defaults=False
+    )
+    text = source.compile(statement)
+    if any(one.identity_always for one, _ in placed):
+        # the dialect knows no such clause; it stands between the column list and the SELECT
+        head, select = text.split(") SELECT ", 1)
+        return f"{head}) OVERRIDING SYSTEM VALUE SELECT {select}"
+    return text
+
+
+def _value(source: Source, one: Column, entry: ColumnEntry, archived: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    if entry.travels == "literal":
+        return raw(_literal_value(f"temp.{_quoted(source, RESTORED)}.{_quoted(source, entry.name)}"))
+    if source.dialect.name == "sqlite":
+        return archived
+    return sa.cast(archived, Declared(one.type))
+
+
+def _literal_value(text: str) -> str:
+    """What a literal of SQLite stands for: it has no eval, and the forms are few."""
+    return (
+        f"CASE WHEN {text} = 'NULL' OR {text} IS NULL THEN NULL"
+        f" WHEN substr({text}, 1, 1) = '''' THEN replace(substr({text}, 2, length({text}) - 2), '''''', '''')"
+        f" WHEN substr({text}, 1, 2) = 'X''' THEN unhex(substr({text}, 3, length({text}) - 3))"
+        f" WHEN substr({text}, 1, 5) = 'CAST(' THEN CAST(unhex(substr({text}, 8, length({text}) - 17)) AS TEXT)"
+        f" WHEN {text} GLOB '*[.eE]*' THEN CAST({text} AS REAL) ELSE CAST({text} AS INTEGER) END"
+    )
+
+
+def _quoted(source: Source, text: str) -> str:
+    return source.dialect.identifier_preparer.quote_identifier(text)

@@ -1,0 +1,70 @@
+"""Small pieces of SQL that every builder uses. Identifiers are always quoted: no list of reserved words is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.sql import quoted_name
+from sqlalchemy.types import UserDefinedType
+
+from retention.sources.table import Table
+
+Bool = sa.ColumnElement[bool]
+
+
+class Declared(UserDefinedType[Any]):
+    """A type by the database's own name for it, as reflection gave it."""
+
+    cache_ok = True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def get_col_spec(self, **_: Any) -> str:
+        """The name itself."""
+        return self.name
+
+
+def name(text: str) -> quoted_name:
+    """An identifier, quoted whatever it says."""
+    return quoted_name(text, True)
+
+
+def column(text: str) -> sa.ColumnClause[Any]:
+    """A column of the only table in sight."""
+    return sa.column(name(text))
+
+
+def rows_of(table: Table) -> sa.TableClause:
+    """The table as statements name it: always with its schema, so that no temporary table can stand in for it."""
+    return sa.table(
+        name(table.bare_name), *(column(one.name) for one in table.columns), schema=name(table.schema or "main")
+    )
+
+
+def temporary(dialect: str, text: str, columns: Iterable[str]) -> sa.TableClause:
+    """A temporary table of the session (`Session.load_temporary`)."""
+    schema = "temp" if dialect == "sqlite" else "pg_temp"
+    return sa.table(name(text), *(column(one) for one in columns), schema=name(schema))
+
+
+def string(text: str) -> sa.ColumnElement[str]:
+    """A text literal."""
+    return sa.literal(text, sa.String())
+
+
+def raw(text: str) -> sa.ColumnElement[Any]:
+    """SQL text that this package made itself, in full."""
+    return sa.literal_column(text)
+
+
+def any_of(parts: Iterable[Bool]) -> Bool:
+    """Whether one of them is true; false where there are none."""
+    return sa.or_(sa.false(), *parts)
+
+
+def all_of(parts: Iterable[Bool]) -> Bool:
+    """Whether all are true; true where there are none."""
+    return sa.and_(sa.true(), *parts)

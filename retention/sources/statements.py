@@ -1,0 +1,224 @@
+"""Every statement that counts, reads or deletes records, by name. All SQL of the engine is built here and below.
+
+``condition`` is always a whole predicate (`predicate.due`, say); windows of keys narrow it further and never replace it.
+No DELETE has a LIMIT: a window's end is looked up first (measured: nine times slower otherwise).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from retention.holds.scope import Key
+from retention.policy.policy_set import PolicySet
+from retention.policy.tags import TagRules
+from retention.sources.bound_class import BoundClass, BoundDependent
+from retention.sources.conditions import condition_sql
+from retention.sources.keys import key_expression, key_literals, key_projection, row_value
+from retention.sources.predicate import matches
+from retention.sources.sql import Bool, any_of, raw, string, temporary
+from retention.sources.tags import readable, tag_items
+
+#: makes a statement that yields these columns; see `read.read_rows`
+Build = Callable[[Sequence[sa.ColumnElement[Any]]], sa.Executable]
+
+#: the temporary table of the keys of one batch, where the dialect needs one
+BATCH_KEYS = "retention_batch_keys"
+#: the temporary tables from which records are looked up or restored
+KEYS = "retention_keys"
+RESTORED = "retention_restored"
+
+
+def count(bound: BoundClass, condition: Bool) -> sa.Select[Any]:
+    """How many records fulfil the condition: one row."""
+    return sa.select(sa.func.count()).select_from(bound.rows).where(condition)
+
+
+def total(bound: BoundClass) -> sa.Select[Any]:
+    """How many records there are: one row."""
+    return sa.select(sa.func.count()).select_from(bound.rows)
+
+
+def uncovered(bound: BoundClass, policies: PolicySet) -> sa.Select[Any]:
+    """How many records no policy matches: one row."""
+    covered = any_of(matches(bound, policy, policies.timezone) for policy in policies.of(bound.address))
+    return count(bound, sa.not_(covered))
+
+
+def unreadable_tags(bound: BoundClass) -> sa.Select[Any]:
+    """The key of one record whose tags cannot be read, and how many there are: no row where there are none."""
+    there = sa.not_(readable(bound))
+    number = sa.select(sa.func.count()).select_from(bound.rows).where(there).correlate(None).scalar_subquery()
+    return sa.select(*key_projection(bound), number).select_from(bound.rows).where(there).limit(1)
+
+
+def count_each(bound: BoundClass, within: Bool, conditions: Mapping[str, Bool]) -> sa.Select[Any]:
+    """Of the records that ``within`` is true of, how many fulfil each condition: one row, in the mapping's order."""
+    counts = [
+        sa.func.coalesce(sa.func.sum(sa.case((condition, 1), else_=0)), 0).label(f"n{place}")
+        for place, condition in enumerate(conditions.values())
+    ]
+    return sa.select(*counts).select_from(bound.rows).where(within)
+
+
+def due_by_tag(
+    bound: BoundClass, condition: Bool, policies: PolicySet
+) -> sa.Select[Any] | sa.CompoundSelect[Any] | None:
+    """(tag, how many records that fulfil the condition carry it); None where the class has no tags."""
+    source = bound.record_class.tags
+    if source is None:
+        return None
+    if isinstance(source, TagRules):
+        return sa.union_all(
+            *(
+                sa.select(string(tag).label("tag"), sa.func.count().label("records"))
+                .select_from(bound.rows)
+                .where(condition, condition_sql(bound, rule, policies.timezone))
+                for tag, rule in source.rules
+            )
+        )
+    items, tag, joined = tag_items(bound)
+    pairs = (
+        sa.select(*key_projection(bound), tag.label("tag_of_record"))
+        .select_from(sa.join(bound.rows, items, joined))
+        .where(condition, readable(bound))
+        .distinct()
+        .subquery("tagged")
+    )
+    counted = pairs.c[len(pairs.c) - 1]
+    return sa.select(counted, sa.func.count()).select_from(pairs).group_by(counted).order_by(counted)
+
+
+def count_dependents(bound: BoundClass, dependent: BoundDependent, condition: Bool) -> sa.Select[Any]:
+    """How many rows of the dependent go with the records that fulfil the condition: one row."""
+    return sa.select(sa.func.count()).select_from(dependent.rows).where(_goes_with(bound, dependent, condition))
+
+
+def covers(bound: BoundClass, condition: Bool, key: Key) -> sa.Select[Any]:
+    """One row if the record of that key is there and fulfils the condition."""
+    return sa.select(raw("1")).select_from(bound.rows).where(is_key(bound, key), condition)
+
+
+def window_end(bound: BoundClass, condition: Bool, *, after: Key | None, rows: int) -> sa.Select[Any]:
+    """The key of the last of the next ``rows`` records beyond ``after`` that fulfil the condition: no row where fewer are
+    left."""
+    return (
+        sa.select(*key_projection(bound))
+        .select_from(bound.rows)
+        .where(condition, in_window(bound, after, None))
+        .order_by(*bound.key)
+        .limit(1)
+        .offset(rows - 1)
+    )
+
+
+def in_window(bound: BoundClass, after: Key | None, until: Key | None) -> Bool:
+    """``after < key <= until`` in the database's own order of keys; None is open."""
+    key = row_value(list(bound.key))
+    parts: list[Bool] = [sa.true()]
+    if after is not None:
+        parts.append(key > row_value(key_literals(bound, after)))
+    if until is not None:
+        parts.append(key <= row_value(key_literals(bound, until)))
+    return sa.and_(*parts)
+
+
+def is_key(bound: BoundClass, key: Key) -> Bool:
+    """Whether the record is the one of that key."""
+    return sa.and_(*(one == value for one, value in zip(bound.key, key_literals(bound, key), strict=True)))
+
+
+def select_due(bound: BoundClass, condition: Bool, *, after: Key | None, until: Key | None) -> Build:
+    """Reads the records of a window that fulfil the condition, in key order."""
+    where = sa.and_(condition, in_window(bound, after, until))
+    return lambda columns: sa.select(*columns).select_from(bound.rows).where(where).order_by(*bound.key)
+
+
+def delete_due(bound: BoundClass, condition: Bool, *, after: Key | None, until: Key | None) -> sa.Delete:
+    """Deletes the records of a window that fulfil the condition; their dependents are not touched."""
+    return sa.delete(_table(bound)).where(condition, in_window(bound, after, until))
+
+
+def delete_due_returning(bound: BoundClass, condition: Bool, *, after: Key | None, until: Key | None) -> Build:
+    """The same, yielding the deleted rows."""
+    deleting = delete_due(bound, condition, after=after, until=until)
+    return lambda columns: deleting.returning(*columns)
+
+
+def select_dependents(
+    bound: BoundClass, dependent: BoundDependent, condition: Bool, *, after: Key | None, until: Key | None
+) -> Build:
+    """Reads the dependent's rows that go with the records of a window that fulfil the condition."""
+    where = _goes_with(bound, dependent, sa.and_(condition, in_window(bound, after, until)))
+    return lambda columns: sa.select(*columns).select_from(dependent.rows).where(where).order_by(dependent.refers)
+
+
+def delete_with_dependents(
+    bound: BoundClass, condition: Bool, *, after: Key | None, until: Key | None
+) -> sa.Select[Any]:
+    """PostgreSQL: deletes the records of a window that fulfil the condition, and their dependents' rows, in one statement
+    on one state. One row: how many records, then how many rows of each dependent."""
+    root = delete_due(bound, condition, after=after, until=until).returning(bound.key[0].label("key")).cte("gone")
+    parts = [root]
+    for place, dependent in enumerate(bound.dependents):
+        goes = dependent.refers.in_(sa.select(root.c.key))
+        parts.append(sa.delete(dependent.rows).where(goes).returning(raw("1").label("one")).cte(f"gone_{place}"))
+    return sa.select(*(sa.select(sa.func.count()).select_from(part).scalar_subquery() for part in parts)).add_cte(
+        *parts
+    )
+
+
+def keep_batch_keys(bound: BoundClass, condition: Bool, *, after: Key | None, until: Key | None) -> list[str]:
+    """SQLite, whose DELETE deletes from one table: note the keys of a window's records that fulfil the condition."""
+    chosen = sa.select(bound.key[0].label("key")).select_from(bound.rows)
+    chosen = chosen.where(condition, in_window(bound, after, until))
+    table = bound.source.compile(sa.select(raw("1")).select_from(_batch_keys(bound))).split("FROM ", 1)[1]
+    return [f"DROP TABLE IF EXISTS {table}", f"CREATE TEMPORARY TABLE {BATCH_KEYS} AS {bound.source.compile(chosen)}"]
+
+
+def delete_dependents(bound: BoundClass, dependent: BoundDependent) -> sa.Delete:
+    """SQLite: deletes the dependent's rows of the records noted by `keep_batch_keys`, and by now deleted themselves."""
+    keys = _batch_keys(bound)
+    return sa.delete(dependent.rows).where(dependent.refers.in_(sa.select(keys.c.key).select_from(keys)))
+
+
+def select_by_keys(bound: BoundClass) -> Build:
+    """Reads the records whose keys stand in the temporary table KEYS, in key order."""
+    where = _among_keys(bound)
+    return lambda columns: sa.select(*columns).select_from(bound.rows).where(where).order_by(*bound.key)
+
+
+def select_dependents_by_keys(bound: BoundClass, dependent: BoundDependent) -> Build:
+    """Reads the dependent's rows of the records whose keys stand in the temporary table KEYS."""
+    keys = temporary(bound.dialect, KEYS, bound.record_class.key)
+    first = bound.key_columns[0]
+    chosen = sa.select(key_expression(bound, first, keys.c[first.name])).select_from(keys)
+    where = dependent.refers.in_(chosen)
+    return lambda columns: sa.select(*columns).select_from(dependent.rows).where(where).order_by(dependent.refers)
+
+
+def present_keys(bound: BoundClass) -> sa.Select[Any]:
+    """The keys, of those in the temporary table KEYS, whose records are there."""
+    return sa.select(*key_projection(bound)).select_from(bound.rows).where(_among_keys(bound)).order_by(*bound.key)
+
+
+def _among_keys(bound: BoundClass) -> Bool:
+    keys = temporary(bound.dialect, KEYS, bound.record_class.key)
+    columns: list[sa.ColumnElement[Any]] = [key_expression(bound, one, keys.c[one.name]) for one in bound.key_columns]
+    return row_value(list(bound.key)).in_(sa.select(*columns).select_from(keys).correlate_except(keys))
+
+
+def _batch_keys(bound: BoundClass) -> sa.TableClause:
+    return temporary(bound.dialect, BATCH_KEYS, ("key",))
+
+
+def _goes_with(bound: BoundClass, dependent: BoundDependent, condition: Bool) -> Bool:
+    chosen = sa.select(bound.key[0]).select_from(bound.rows).where(condition).correlate_except(bound.rows)
+    return dependent.refers.in_(chosen)
+
+
+def _table(bound: BoundClass) -> sa.TableClause:
+    assert isinstance(bound.rows, sa.TableClause), "only the table itself is deleted from, never an alias"
+    return bound.rows

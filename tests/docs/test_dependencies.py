@@ -1,0 +1,65 @@
+"""Each dependency has its reason in docs/dependencies.md, and its exact version in the lock files."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+RUNTIME: list[str] = PROJECT["dependencies"]
+EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
+
+
+def plain(requirement: str) -> str:
+    """The package's name as indexes write it."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=!~; ]", requirement)[0]).lower()
+
+
+def locked(name: str) -> dict[str, tuple[int, ...]]:
+    """Package -> version of a lock file."""
+    pins = re.findall(
+        r"^([\w.-]+)==([0-9]+(?:\.[0-9]+)*)\S* \\$", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE
+    )
+    return {plain(package): tuple(int(part) for part in version.split(".")) for package, version in pins}
+
+
+def test_every_dependency_has_a_reason_and_every_reason_a_dependency() -> None:
+    rows = re.findall(
+        r"^\| ([\w.\[\]-]+) \| (.+) \|$", (ROOT / "docs/dependencies.md").read_text(encoding="utf-8"), re.M
+    )
+    reasons = {plain(package): reason for package, reason in rows if package not in ("package", "---")}
+    declared = {plain(requirement) for requirement in [*RUNTIME, *(one for extra in EXTRAS.values() for one in extra)]}
+    assert set(reasons) == declared
+    assert all(len(reason) > 10 for reason in reasons.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "requirements"),
+    [("requirements.lock", RUNTIME), ("requirements-test.lock", [*RUNTIME, *EXTRAS["test"], *EXTRAS["postgres-demo"]])],
+)
+def test_the_lock_files_pin_what_the_project_asks_for(name: str, requirements: list[str]) -> None:
+    pins = locked(name)
+    for requirement in requirements:
+        least = re.search(r">=([0-9.]+)", requirement)
+        assert least is not None, requirement
+        assert pins[plain(requirement)] >= tuple(int(part) for part in least[1].split(".")), requirement
+
+
+def test_both_lock_files_name_the_same_versions() -> None:
+    runtime, test = locked("requirements.lock"), locked("requirements-test.lock")
+    assert {package: test.get(package) for package in runtime} == runtime
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-test.lock"])
+def test_a_lock_file_has_hashes_for_all_and_names_no_host_or_folder(name: str) -> None:
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    pins = [number for number, line in enumerate(lines) if "==" in line]
+    assert len(pins) > 15
+    assert all(lines[number + 1].startswith("    --hash=sha256:") for number in pins)
+    allowed = re.compile(r"#.*|[\w.-]+==\S+ \\|    --hash=sha256:[0-9a-f]{64}( \\)?")
+    assert [line for line in lines if not allowed.fullmatch(line)] == []
+    assert [line for line in lines if "://" in line or " /" in line] == []

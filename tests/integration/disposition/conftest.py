@@ -1,0 +1,200 @@
+"""A small project on either database: a class with comments, two policies, a control database and an archive."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retention.config import load_project
+from retention.disposition.engine import Engine
+from retention.disposition.plan import PolicyPlan, make_plan
+from retention.disposition.run import RunResult, begin, perform
+from retention.ledger.control import Control
+from retention.sources.open import open_source
+
+AS_OF = datetime(2026, 10, 1, 2, tzinfo=UTC)
+
+CONFIG = """\
+timezone: UTC
+control: {control}
+hold_release_grace: 30 days
+sources:
+  crm:
+    url: {url}
+    classes:
+      activities:
+        table: activity_logs
+        key: id
+        created: created_at
+        timezone: UTC
+        tags: {{column: tags}}
+        subjects: {{customer: account_id}}
+        columns: [status, amount, account_id, closed_at]
+{dependents}
+archives:
+  cold: {{url: "file:./archive"}}
+"""
+
+DEPENDENTS = """\
+        dependents:
+          activity_comments: {key: activity_id}
+"""
+
+NOTES = """\
+policy: service-notes
+title: Temporary service notes, ninety days
+mandate: Data minimisation
+records: crm.activities
+tags: [service-note]
+retain: {for: 90 days}
+archive: {to: cold, keep: 1 year}
+then: delete
+schedule: quarterly
+"""
+
+SALES = """\
+policy: sales-records
+title: Sales records, five years after the deal closes
+records: crm.activities
+tags: [sales]
+retain: {for: 5 years, from: closed_at}
+archive: {to: cold, keep: 2 years}
+then: delete
+schedule: quarterly
+"""
+
+TABLES = {
+    "sqlite": (
+        "CREATE TABLE activity_logs (id INTEGER PRIMARY KEY, account_id INTEGER, status TEXT, amount NUMERIC(12,2), note TEXT,"
+        " tags TEXT, created_at DATETIME, closed_at DATETIME)",
+        "CREATE TABLE activity_comments (id INTEGER PRIMARY KEY, activity_id INTEGER REFERENCES activity_logs(id), body TEXT)",
+    ),
+    "postgresql": (
+        "CREATE TABLE activity_logs (id BIGINT PRIMARY KEY, account_id INT, status TEXT, amount NUMERIC(12,2), note TEXT,"
+        " tags TEXT[], created_at TIMESTAMPTZ, closed_at TIMESTAMPTZ)",
+        "CREATE TABLE activity_comments (id BIGINT PRIMARY KEY, activity_id BIGINT REFERENCES activity_logs(id), body TEXT)",
+        "CREATE INDEX ON activity_comments (activity_id)",
+    ),
+}
+
+#: ids 1 to n: every third is a service note, one in five of these has expired; ids divisible by 1000 carry sales as well
+FILL = {
+    "sqlite": (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})"
+        " INSERT INTO activity_logs SELECT i, i % 50, CASE WHEN i % 2 THEN 'open' ELSE 'closed' END, i * 1.25, 'note ' || i,"
+        " CASE WHEN i % 1000 = 0 THEN '[\"service-note\",\"sales\"]' WHEN i % 3 = 0 THEN '[\"service-note\"]' ELSE '[]' END,"
+        " CASE WHEN i % 5 = 0 THEN '2026-01-15 10:00:00' ELSE '2026-09-15 10:00:00' END, NULL FROM n",
+        "INSERT INTO activity_comments SELECT id * 10, id, 'comment on ' || id FROM activity_logs WHERE id % 2 = 0",
+    ),
+    "postgresql": (
+        "INSERT INTO activity_logs SELECT i, i % 50, CASE WHEN i % 2 = 1 THEN 'open' ELSE 'closed' END, i * 1.25, 'note ' || i,"
+        " CASE WHEN i % 1000 = 0 THEN '{{service-note,sales}}' WHEN i % 3 = 0 THEN '{{service-note}}' ELSE '{{}}' END::text[],"
+        " (CASE WHEN i % 5 = 0 THEN '2026-01-15 10:00:00Z' ELSE '2026-09-15 10:00:00Z' END)::timestamptz, NULL"
+        " FROM generate_series(1, {rows}) i",
+        "INSERT INTO activity_comments SELECT id * 10, id, 'comment on ' || id FROM activity_logs WHERE id % 2 = 0",
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """A project folder and the database it names."""
+
+    folder: Path
+    url: str
+    dialect: str
+    comments: bool
+    run_sql: Callable[..., None]
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "retention.yaml"
+
+    def engine(self) -> Engine:
+        return Engine(load_project(self.config))
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        """Ask the source, through the engine's own driver."""
+        session = open_source(load_project(self.config).config.sources["crm"]).session()
+        try:
+            return session.rows(statement)
+        finally:
+            session.close()
+
+    def ids(self) -> set[int]:
+        return {row[0] for row in self.rows("SELECT id FROM activity_logs")}
+
+    def due_ids(self, rows: int) -> set[int]:
+        """What service-notes must take of `fill(rows)`, said independently of the engine."""
+        return {i for i in range(1, rows + 1) if i % 3 == 0 and i % 5 == 0 and i % 1000 != 0}
+
+    def fill(self, rows: int) -> None:
+        fill = FILL[self.dialect] if self.comments else FILL[self.dialect][:1]
+        self.run_sql(self.url, *(statement.format(rows=rows) for statement in fill))
+
+    def plan(self, policy: str = "service-notes", as_of: datetime = AS_OF) -> PolicyPlan:
+        engine = self.engine()
+        return make_plan(engine, engine.policies([policy]), as_of).policies[0]
+
+    def run(self, policy: str = "service-notes", as_of: datetime = AS_OF) -> RunResult:
+        engine = self.engine()
+        plan = make_plan(engine, engine.policies([policy]), as_of).policies[0]
+        made = begin(engine, engine.project.policies.get(policy), plan, as_of)
+        return perform(engine, made, progress=lambda batch: None, stop=threading.Event())
+
+    def cli(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """A command of its own process."""
+        return subprocess.run(
+            [sys.executable, "-m", "retention", *words, "--config", str(self.config)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, **(env or {})},
+            timeout=120,
+            check=False,
+        )
+
+    def start(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        """A command that goes on while the test does."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "retention", *words, "--config", str(self.config)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(env or {})},
+        )
+
+
+def _make(tmp_path: Path, crm_url: str, run_sql: Callable[..., None], *, comments: bool) -> Site:
+    folder = tmp_path / "site"
+    (folder / "policies").mkdir(parents=True)
+    dialect = "sqlite" if crm_url.startswith("sqlite") else "postgresql"
+    run_sql(crm_url, *TABLES[dialect][: None if comments else 1])
+    control = f"sqlite:///{folder / 'retention.db'}"
+    (folder / "retention.yaml").write_text(
+        CONFIG.format(control=control, url=crm_url, dependents=DEPENDENTS if comments else "")
+    )
+    (folder / "policies" / "service-notes.yaml").write_text(NOTES)
+    (folder / "policies" / "sales-records.yaml").write_text(SALES)
+    Control.upgrade(control)
+    return Site(folder=folder, url=crm_url, dialect=dialect, comments=comments, run_sql=run_sql)
+
+
+@pytest.fixture
+def site(tmp_path: Path, crm_url: str, run_sql: Callable[..., None]) -> Site:
+    """A class with comments as dependents: rows are selected, then deleted."""
+    return _make(tmp_path, crm_url, run_sql, comments=True)
+
+
+@pytest.fixture
+def plain_site(tmp_path: Path, crm_url: str, run_sql: Callable[..., None]) -> Site:
+    """A class without dependents: PostgreSQL streams what it deletes."""
+    return _make(tmp_path, crm_url, run_sql, comments=False)

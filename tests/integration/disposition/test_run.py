@@ -1,0 +1,111 @@
+"""The main job, on both databases, with and without dependents."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from retention.disposition.catalogue import verify_archives
+from retention.disposition.evidence import verify_ledger
+
+ROWS = 6000
+
+
+@pytest.fixture(params=["site", "plain_site"])
+def any_site(request: pytest.FixtureRequest) -> Any:
+    """A site with dependents (select, then delete), and one without (PostgreSQL streams what it deletes)."""
+    return request.getfixturevalue(request.param)
+
+
+def test_run_takes_exactly_what_the_plan_says_and_archives_it(any_site: Any) -> None:
+    any_site.fill(ROWS)
+    plan = any_site.plan()
+    due = any_site.due_ids(ROWS)
+    assert plan.due == len(due)
+    assert (
+        plan.matched == plan.due + plan.not_expired + plan.kept_by_other + plan.held + plan.no_clock + plan.future_clock
+    )
+    before = any_site.ids()
+
+    result = any_site.run()
+
+    assert result.deleted == plan.due
+    assert before - any_site.ids() == due
+    engine = any_site.engine()
+    report = verify_archives(engine, ("cold",))
+    assert report.findings == ()
+    assert report.rows == plan.due + sum(plan.dependents.values())
+    assert verify_ledger(engine).findings == ()
+
+
+def test_dependents_go_with_their_record_and_no_others(site: Any) -> None:
+    site.fill(ROWS)
+    site.run()
+    left = {row[0] for row in site.rows("SELECT activity_id FROM activity_comments")}
+    assert left == {i for i in range(1, ROWS + 1) if i % 2 == 0} - site.due_ids(ROWS)
+
+
+def test_a_second_run_finds_nothing(any_site: Any) -> None:
+    any_site.fill(ROWS)
+    any_site.run()
+    again = any_site.run()
+    assert (again.deleted, again.state) == (0, "finished")
+
+
+def test_a_record_of_two_policies_stays_until_both_are_over(any_site: Any) -> None:
+    any_site.fill(ROWS)
+    plan = any_site.plan()
+    assert plan.kept_by == {"sales-records": 6}  # 1000, 2000, ..., 6000: without a closing date they never expire
+    any_site.run()
+    assert {1000, 2000, 3000, 4000, 5000, 6000} <= any_site.ids()
+
+
+def test_limits_stop_before_the_first_deletion(any_site: Any) -> None:
+    any_site.fill(ROWS)
+    path = any_site.folder / "policies" / "service-notes.yaml"
+    path.write_text(path.read_text() + "limits: {rows: 100}\n")
+    done = any_site.cli("run", "service-notes", "--yes", "--as-of", "2026-10-01")
+    assert done.returncode == 4
+    assert "limit rows 100 allows 100 records, the plan has" in done.stderr
+    assert len(any_site.ids()) == ROWS
+
+
+def test_approval_is_asked_for_and_then_the_same_plan_runs(any_site: Any) -> None:
+    any_site.fill(ROWS)
+    path = any_site.folder / "policies" / "service-notes.yaml"
+    path.write_text(path.read_text() + "approval: required\n")
+    asked = any_site.cli("run", "service-notes", "--yes", "--json", "--as-of", "2026-10-01")
+    assert asked.returncode == 4
+    run = json.loads(asked.stdout)["refused"][0]["run"]
+    assert len(any_site.ids()) == ROWS
+    assert any_site.cli("approve", run, "--reason", "checked by the officer").returncode == 0
+    done = any_site.cli("run", "service-notes", "--yes", "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)["runs"][0]
+    assert (answer["run"], answer["deleted"]) == (run, len(any_site.due_ids(ROWS)))
+
+
+def test_a_run_as_of_a_day_to_come_is_refused(any_site: Any) -> None:
+    any_site.fill(100)
+    done = any_site.cli("run", "--yes", "--as-of", "2126-01-01")
+    assert done.returncode == 2
+    assert "lies in the future" in done.stderr
+    assert len(any_site.ids()) == 100
+
+
+def test_a_policy_that_cannot_run_does_not_keep_the_others_from_running(any_site: Any) -> None:
+    any_site.fill(ROWS)
+    (any_site.folder / "archive").mkdir()
+    (any_site.folder / "archive" / "stranger.txt").write_text("not an archive of ours")
+    config = any_site.config
+    config.write_text(config.read_text() + '  warm: {url: "file:./warm"}\n')
+    policy = any_site.folder / "policies" / "sales-records.yaml"
+    policy.write_text(policy.read_text().replace("to: cold", "to: warm"))
+    done = any_site.cli("run", "--yes", "--json", "--as-of", "2026-10-01")
+    answer = json.loads(done.stdout)
+    assert done.returncode == 3
+    assert [error["policy"] for error in answer["errors"]] == ["service-notes"]
+    assert [(run["policy"], run["state"]) for run in answer["runs"]] == [("sales-records", "finished")]
+    assert len(any_site.ids()) == ROWS

@@ -1,0 +1,492 @@
+"""The central test: on generated classes, policies, legal minimums, rows and holds, the SQL of each dialect says of every
+row what the plain-Python `decide` says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from retention.config import SourceConfig
+from retention.holds.hold import Hold, HoldState
+from retention.holds.scope import Everything, Keys, Matching, Subject, Tagged, WholeClass
+from retention.policy.calendar import local_day
+from retention.policy.condition import AllOf, AnyOf, Compare, Condition, NoneOf, Operator
+from retention.policy.decide import Fate, Record, decide, holds_true, moment_of
+from retention.policy.mark import Mark
+from retention.policy.period import Period
+from retention.policy.policy import LegalBound, Limits, Policy, Retain, Schedule
+from retention.policy.policy_set import PolicySet
+from retention.policy.record_class import RecordClass
+from retention.policy.tags import TagColumn, TagMatch, TagRules, TagSource, TagTable
+from retention.sources import statements
+from retention.sources.bound import bind
+from retention.sources.open import open_source
+from retention.sources.predicate import due, fate, held, held_keys, matches
+from retention.sources.record import read_records
+from retention.sources.source import Session, Source
+
+MARK = Mark(file="test.yaml")
+ZONES = st.sampled_from(
+    [ZoneInfo(name) for name in ("UTC", "Asia/Shanghai", "America/New_York", "America/St_Johns", "Pacific/Apia")]
+)
+TAGS = ("a", "b", "c d", "é")
+
+# -- rows, as SQL literals -------------------------------------------------------------------------------------------
+
+_DAYS = st.dates(date(2005, 1, 1), date(2027, 12, 31)) | st.sampled_from(
+    [date(2024, 2, 29), date(2011, 12, 30), date(2006, 10, 29), date(2006, 10, 30), date(9999, 12, 31), date(1, 1, 1)]
+)
+_TIMES = st.times().map(lambda time: time.replace(microsecond=time.microsecond // 1000 * 1000)) | st.times()
+_WALLS = st.builds(datetime.combine, _DAYS, _TIMES) | st.sampled_from(
+    [
+        datetime(2006, 10, 29, 0, 0, 30),
+        datetime(2006, 10, 28, 23, 59),
+        datetime(2021, 3, 14, 2, 30),
+        datetime(2021, 11, 7, 1, 30),
+    ]
+)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+@st.composite
+def _iso(draw: st.DrawFn) -> str:
+    wall = draw(_WALLS)
+    form = draw(st.sampled_from(["day", "minute", "second", "fraction"]))
+    if form == "day":
+        return wall.date().isoformat()
+    separator = draw(st.sampled_from([" ", "T"]))
+    text = {
+        "minute": wall.isoformat(separator, "minutes"),
+        "second": wall.isoformat(separator, "seconds"),
+        "fraction": wall.isoformat(separator, "seconds") + "." + draw(st.from_regex(r"[0-9]{1,9}", fullmatch=True)),
+    }[form]
+    return text + draw(st.sampled_from(["", "", "", "Z", "+08:00", "-03:30", "+23:59", "-00:00"]))
+
+
+_NO_TIME = st.sampled_from(
+    [
+        "",
+        "yesterday",
+        "2021-02-30",
+        "2021-13-01 00:00:00",
+        "2021-01-01 24:00:00",
+        "2021-01-01 10:00:60",
+        "2021-01-01T10",
+        "0000-01-01",
+        "2021-01-01 10:00:00.",
+        "2021-01-01 10:00:00+24:00",
+        "2021-01-01 10:00:00+08:60",
+        "2021-01-01Z",
+        "2021-1-1",
+        "20210101",
+        "2021-01-01 10:00:00 ",
+        " 2021-01-01",
+        "2021-01-01  10:00:00",
+        "2021-01-01 10:00:00+0800",
+        "2021-01-01 10:00:00z",
+        "2021-01-01t10:00:00",
+        "2021-01-01 10:00.5",
+        "１２３４-01-01",
+    ]
+)
+_EPOCHS = (
+    st.integers(-(10**10), 2 * 10**9)
+    | st.integers(1_600_000_000_000_000, 1_800_000_000_000_000)
+    | st.sampled_from([0, 2**62, -(2**62), 1_700_000_000, 1_700_000_000_000])
+)
+_FLOATS = st.floats(-1e17, 1e17, allow_nan=False) | st.floats(1.5e9, 1.8e9)
+_ANY_SQLITE = (
+    _iso().map(_quoted)
+    | _iso().map(_quoted)
+    | _NO_TIME.map(_quoted)
+    | _EPOCHS.map(str)
+    | _FLOATS.map(repr)
+    | st.sampled_from(["NULL", "x'00ff'", "9e999", "-9e999"])
+)
+_TEXTS = st.sampled_from(["open", "closed", "Open", "", "a'b", "100%", "ä", "é", "😀", "\\", "closed later"])
+_AMOUNTS = st.integers(-5, 5).map(str) | st.sampled_from(["0.5", "1.25", "100000000000", "-0.1"])
+_TAG_TEXTS = (
+    st.lists(st.sampled_from((*TAGS, "", "B", "null")), max_size=3).map(lambda tags: ",".join(tags))
+    | st.lists(st.sampled_from(TAGS), max_size=3).map(lambda tags: " , ".join(tags) + "\t")
+    | st.sampled_from(
+        [
+            '["a"]',
+            ' ["a", "b"] ',
+            '["a", null]',
+            "[]",
+            '["a", 1]',
+            '["a"',
+            '{"a": 1}',
+            '"a"',
+            "null",
+            '["c d", "\\u00e9"]',
+            '[["a"]]',
+            '["\\u0061"]',
+            '["a",]',
+            "['a']",
+            "[NaN]",
+            "a]",
+            '["a\\/b"]',
+            '["a", "\\ud83d\\ude00"]',
+        ]
+    )
+)
+_JSON = st.sampled_from(
+    ['["a"]', '["a", "b", null]', "[]", "null", "5", '{"a": 1}', '"a"', '["a", 1]', '["\\u00e9", "c d"]']
+)
+_ARRAYS = st.sampled_from(["'{a}'", "'{a,b}'", "'{}'", "'{\"c d\",NULL}'", "'{{a,b},{a,b}}'", "NULL", "'[2:3]={a,b}'"])
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The table under test in one dialect: columns and what may stand in them."""
+
+    ddl: str
+    cells: dict[str, st.SearchStrategy[str]]
+
+
+_WALL_LITERALS = st.sampled_from(
+    ["NULL", "'infinity'", "'-infinity'", "'0044-03-15 12:00:00 BC'", "'20000-01-01'"]
+) | _WALLS.map(lambda wall: _quoted(wall.isoformat(" ")))
+_ORNULL = st.just("NULL")
+_POSTGRESQL = Shape(
+    ddl="id bigint primary key, created timestamp, closed timestamptz, day date, stamp bigint, reading double precision, "
+    "exact numeric, status text, code char(8), amount numeric, flag boolean, customer int, tags {tags}",
+    cells={
+        "created": _WALL_LITERALS,
+        "closed": _WALL_LITERALS,
+        "day": st.sampled_from(["NULL", "'infinity'", "'-infinity'", "'0044-03-15 BC'"])
+        | _DAYS.map(lambda day: _quoted(day.isoformat())),
+        "stamp": _EPOCHS.map(str) | _ORNULL,
+        "reading": _FLOATS.map(lambda value: _quoted(repr(value)))
+        | st.sampled_from(["NULL", "'NaN'", "'Infinity'", "'-Infinity'"]),
+        "exact": st.decimals(-(10**12), 10**12, places=7).map(str) | _ORNULL,
+        "status": _TEXTS.map(_quoted) | _ORNULL,
+        "code": st.sampled_from(["'open'", "'closed'", "NULL"]),
+        "amount": _AMOUNTS | _ORNULL,
+        "flag": st.sampled_from(["true", "false", "NULL"]),
+        "customer": st.sampled_from(["1", "2", "42", "NULL"]),
+    },
+)
+_SQLITE = Shape(
+    ddl="id integer primary key, created datetime, closed text, day date, stamp integer, reading real, exact numeric, "
+    "status text collate nocase, code char(8), amount numeric, flag boolean, customer int, tags {tags}",
+    cells={
+        "created": _ANY_SQLITE,
+        "closed": _ANY_SQLITE,
+        "day": _ANY_SQLITE,
+        "stamp": _ANY_SQLITE,
+        "reading": _ANY_SQLITE,
+        "exact": _ANY_SQLITE,
+        "status": _TEXTS.map(_quoted) | st.sampled_from(["NULL", "x'6f70656e'"]),
+        "code": st.sampled_from(["'open'", "'closed'", "NULL"]),
+        "amount": _AMOUNTS | st.sampled_from(["NULL", "'many'", "'closed'"]),
+        "flag": st.sampled_from(["0", "1", "2", "NULL", "'true'"]),
+        "customer": st.sampled_from(["1", "2", "42", "NULL", "'x'"]),
+    },
+)
+#: tag source -> (type of the tags column, what may stand in it) by dialect; None: the dialect has no such column
+_TAG_CELLS: dict[str, dict[str, tuple[str, st.SearchStrategy[str]]]] = {
+    "text": {
+        "sqlite": ("text", _TAG_TEXTS.map(_quoted) | st.sampled_from(["NULL", "x'61'"])),
+        "postgresql": ("text", _TAG_TEXTS.map(_quoted) | _ORNULL),
+    },
+    "json": {
+        "sqlite": ("json", _JSON.map(_quoted) | st.sampled_from(["NULL", "'a,b'", "''", "5"])),
+        "postgresql": ("jsonb", _JSON.map(_quoted) | _ORNULL),
+    },
+    "array": {
+        "postgresql": ("text[]", _ARRAYS),
+        "sqlite": ("", _TAG_TEXTS.map(_quoted) | st.sampled_from(["5", "1.5"])),
+    },
+    "table": {"sqlite": ("text", _ORNULL), "postgresql": ("text", _ORNULL)},
+    "rules": {"sqlite": ("text", _ORNULL), "postgresql": ("text", _ORNULL)},
+}
+
+# -- classes, policies, holds ----------------------------------------------------------------------------------------
+
+
+def _compare(column: str, operators: list[Operator], values: st.SearchStrategy[object]) -> st.SearchStrategy[Condition]:
+    return st.builds(
+        Compare, column=st.just(column), operator=st.sampled_from(operators), value=values, mark=st.just(MARK)
+    )
+
+
+_IS = [Operator.IS, Operator.NOT]
+_LISTS = [Operator.IN, Operator.NOT_IN]
+_ORDER = [Operator.BELOW, Operator.ABOVE, Operator.AT_LEAST, Operator.AT_MOST]
+_NUMBERS = st.integers(-5, 5) | st.sampled_from([0.5, 1.25, 1e11, -0.1, 2.5])
+_MOMENTS = _DAYS | _WALLS | _WALLS.map(lambda wall: wall.replace(tzinfo=UTC))
+
+
+def _tuples(values: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    return st.lists(values | st.none(), min_size=1, max_size=3).map(tuple)
+
+
+_COMPARES = st.one_of(
+    _compare("status", _IS, _TEXTS | st.none()),
+    _compare("status", _LISTS, _tuples(_TEXTS)),
+    _compare("status", [*_ORDER, Operator.CONTAINS, Operator.STARTS_WITH], _TEXTS),
+    _compare("code", _IS, st.sampled_from(["open", "closed", "open    "])),
+    _compare("amount", _IS, _NUMBERS | st.none()),
+    _compare("amount", _ORDER, _NUMBERS),
+    _compare("amount", _LISTS, _tuples(_NUMBERS)),
+    _compare("stamp", _ORDER, _NUMBERS),
+    _compare("reading", [*_IS, *_ORDER], _NUMBERS),
+    _compare("flag", _IS, st.booleans() | st.none()),
+    _compare("customer", _IS, st.booleans() | st.integers(0, 3)),
+    _compare("created", [*_IS, Operator.BEFORE, Operator.AFTER], _MOMENTS),
+    _compare("closed", [*_IS, Operator.BEFORE, Operator.AFTER], _MOMENTS),
+    _compare("day", [*_IS, Operator.BEFORE, Operator.AFTER], _MOMENTS),
+)
+
+
+def _joined(parts: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
+    lists = st.lists(parts, min_size=1, max_size=3).map(tuple)
+    return st.builds(AllOf, parts=lists) | st.builds(AnyOf, parts=lists) | st.builds(NoneOf, parts=lists)
+
+
+_CONDITIONS = st.recursive(_COMPARES, _joined, max_leaves=4)
+_SOME_TAGS = st.lists(st.sampled_from(TAGS), max_size=2, unique=True).map(tuple)
+_TAG_MATCHES = st.builds(TagMatch, all=_SOME_TAGS, any=_SOME_TAGS, none=_SOME_TAGS)
+_PERIODS = st.one_of(
+    st.builds(Period, days=st.integers(1, 4000)),
+    st.builds(Period, months=st.integers(1, 120), days=st.integers(0, 40)),
+    st.builds(Period, hours=st.integers(1, 90_000)),
+    st.just(Period(forever=True)),
+)
+
+
+@st.composite
+def _retains(draw: st.DrawFn) -> Retain:
+    period = draw(_PERIODS)
+    starts = (
+        None
+        if period.exact
+        else draw(st.sampled_from([None, None, "next month", "next quarter", "next year", "next fiscal year"]))
+    )
+    clock = draw(st.sampled_from([None, "created", "closed", "day", "stamp", "reading", "exact"]))
+    return Retain(
+        period=period, clock=clock, starts=starts, fiscal_year_starts=draw(st.sampled_from([(1, 1), (4, 1), (10, 15)]))
+    )
+
+
+@st.composite
+def _policy_sets(draw: st.DrawFn) -> PolicySet:
+    count = draw(st.integers(1, 4))
+    policies = [
+        Policy(
+            name=f"p{number}", title="t", mandate=None, owner=None, records="crm.logs",
+            tags=draw(st.none() | _TAG_MATCHES), where=draw(st.none() | _CONDITIONS), retain=draw(_retains()), archive=None,
+            schedule=Schedule(cron="0 2 1 1,4,7,10 *", timezone=ZoneInfo("UTC")), approval=False, limits=Limits(),
+            digest="", mark=MARK,
+        )
+        for number in range(count)
+    ]  # fmt: skip
+    minimums = draw(
+        st.lists(
+            st.builds(
+                LegalBound, kind=st.just("minimum"), records=st.just("crm.logs"), tags=st.none() | _TAG_MATCHES,
+                where=st.none() | _CONDITIONS, period=_PERIODS, mandate=st.sampled_from(["law", "rule"]), mark=st.just(MARK),
+            ),
+            max_size=2,
+        )
+    )  # fmt: skip
+    return PolicySet(policies=tuple(policies), bounds=tuple(minimums), timezone=draw(ZONES), digest="")
+
+
+_SCOPES = st.one_of(
+    st.builds(Keys, records=st.sampled_from(["crm.logs", "crm.comments"]), count=st.just(2)),
+    st.builds(Tagged, tag=st.sampled_from(TAGS), records=st.just(("crm.logs",))),
+    st.builds(Matching, where=_CONDITIONS, records=st.just(("crm.logs",))),
+    st.builds(Subject, subject=st.just("customer"), value=st.sampled_from(["42", "1", "042", "x"])),
+    st.builds(WholeClass, records=st.sampled_from(["crm.logs", "crm.comments"])),
+    st.just(Everything()),
+)
+
+
+@st.composite
+def _holds(draw: st.DrawFn) -> list[Hold]:
+    days = draw(st.none() | st.tuples(_DAYS, _DAYS).map(sorted))
+    return [
+        Hold(
+            id=f"H{number}", matter="m", reason="r", placed_by="p", placed_at=datetime(2026, 1, 1, tzinfo=UTC), scope=draw(_SCOPES),
+            state=HoldState.IN_FORCE, first_day=days[0] if days else None, last_day=days[1] if days else None,
+        )
+        for number in range(draw(st.integers(0, 2)))
+    ]  # fmt: skip
+
+
+_HELD_IDS = (1, 3)
+_AS_OFS = st.datetimes(datetime(2020, 1, 1), datetime(2026, 12, 31), timezones=st.just(UTC))
+
+
+def _covers(hold: Hold, record: Record, declared: RecordClass, zone: ZoneInfo, commented: set[object]) -> bool:
+    """The meaning of a hold, in plain Python; comments are a class of their own and dependents of logs."""
+    values = record.values
+    match hold.scope:
+        case Keys(records="crm.comments") | WholeClass(records="crm.comments"):
+            return values["id"] in commented
+        case Keys():
+            covered = values["id"] in _HELD_IDS
+        case Tagged(tag=tag):
+            covered = record.tags is None or tag in record.tags
+        case Matching(where=where):
+            covered = holds_true(where, values, declared, zone)
+        case Subject(value=value):
+            customer = values["customer"]
+            covered = customer is not None and (str(customer) == value or (value == "042" and customer == 42))
+        case WholeClass():
+            covered = True
+        case Everything():
+            return values["id"] in commented or _on_days(hold, record, declared, zone)
+    return covered and _on_days(hold, record, declared, zone)
+
+
+def _on_days(hold: Hold, record: Record, declared: RecordClass, zone: ZoneInfo) -> bool:
+    moment = moment_of(record.values["created"], declared)
+    if moment is None:
+        return True
+    day = local_day(moment, zone) if isinstance(moment, datetime) else moment
+    return (hold.first_day is None or day >= hold.first_day) and (hold.last_day is None or day <= hold.last_day)
+
+
+class Stage:
+    """One table in one dialect, filled anew for each example."""
+
+    def __init__(self, source: Source, tag_source: str) -> None:
+        self.source = source
+        self.shape = _SQLITE if source.dialect.name == "sqlite" else _POSTGRESQL
+        kind, self.tag_cells = _TAG_CELLS[tag_source][source.dialect.name]
+        self.tag_source = tag_source
+        self.session: Session = source.session()
+        self.session.execute(f"CREATE TABLE logs ({self.shape.ddl.replace('{tags}', kind)})")
+        self.session.execute("CREATE TABLE comments (id integer primary key, log_id integer, created_at date)")
+        self.session.execute("CREATE TABLE log_tags (log_id integer, tag text)")
+
+    def tags(self, rules: tuple[tuple[str, Condition], ...]) -> TagSource:
+        if self.tag_source == "table":
+            return TagTable(table="log_tags", record="log_id", tag="tag")
+        return TagRules(rules=rules) if self.tag_source == "rules" else TagColumn(column="tags")
+
+    def fill(self, rows: list[dict[str, str]], tags: list[tuple[int, str]], comments: list[int]) -> None:
+        for table in ("logs", "comments", "log_tags"):
+            self.session.execute(f"DELETE FROM {table}")
+        for number, row in enumerate(rows, 1):
+            columns = ", ".join(["id", *row])
+            self.session.execute(f"INSERT INTO logs ({columns}) VALUES ({', '.join([str(number), *row.values()])})")
+        for log, tag in tags:
+            self.session.execute(f"INSERT INTO log_tags VALUES ({log}, {_quoted(tag)})")
+        for number, log in enumerate(comments, 1):
+            self.session.execute(f"INSERT INTO comments VALUES ({number}, {log}, NULL)")
+
+
+@pytest.fixture(params=sorted(_TAG_CELLS))
+def stage(request: pytest.FixtureRequest, crm_url: str) -> Stage:
+    stage = Stage(open_source(SourceConfig(name="crm", url=crm_url, classes={})), request.param)
+    request.addfinalizer(stage.session.close)
+    return stage
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(data=st.data())
+def test_sql_says_of_every_row_what_decide_says(stage: Stage, data: st.DataObject) -> None:
+    cells = {**stage.shape.cells, "tags": stage.tag_cells}
+    rows = data.draw(st.lists(st.fixed_dictionaries(cells), min_size=1, max_size=8), label="rows")
+    tags = data.draw(
+        st.lists(st.tuples(st.integers(1, 8), st.sampled_from((*TAGS, "B"))), max_size=6), label="join table"
+    )
+    comments = data.draw(st.lists(st.integers(1, 8), max_size=3), label="comments")
+    stage.fill(rows, tags, comments)
+    rules = (
+        tuple((tag, data.draw(_CONDITIONS, label=f"rule {tag}")) for tag in TAGS[:2])
+        if stage.tag_source == "rules"
+        else ()
+    )
+    declared = RecordClass(
+        source="crm", name="logs", table="logs", key=("id",), created="created",
+        timezone=data.draw(ZONES, label="class zone"), unit=data.draw(st.sampled_from(["s", "ms", "us"]), label="unit"),
+        tags=stage.tags(rules), subjects={"customer": "customer"}, mark=MARK,
+    )  # fmt: skip
+    comment_class = RecordClass(
+        source="crm",
+        name="comments",
+        table="comments",
+        key=("id",),
+        created="created_at",
+        timezone=declared.timezone,
+        mark=MARK,
+    )
+    policies = data.draw(_policy_sets(), label="policies")
+    holds = data.draw(_holds(), label="holds")
+    as_of = data.draw(_AS_OFS, label="as of")
+    zone = policies.timezone
+
+    from retention.policy.record_class import Dependent
+
+    declared = replace(declared, dependents=(Dependent(table="comments", key="log_id", mark=MARK),))
+    classes = {"crm.logs": declared, "crm.comments": comment_class}
+    bound = bind(stage.source, declared, classes)
+    kin = {"crm.logs": bound, "crm.comments": bind(stage.source, comment_class, classes)}
+    stage.session.begin(write=True)
+    try:
+        for address in kin:
+            scoped = [
+                hold.id
+                for hold in holds
+                if isinstance(hold.scope, Keys) and hold.scope.records == address
+                for _ in _HELD_IDS
+            ]
+            keys = pa.table(
+                {
+                    "hold": pa.array(scoped, pa.string()),
+                    "id": pa.array(list(_HELD_IDS) * (len(scoped) // 2), pa.int64()),
+                }
+            )
+            stage.session.load_temporary(held_keys(address), keys)
+        held_sql = held(bound, holds, kin, zone)
+        records = {record.values["id"]: record for record in read_records(stage.session, bound, sa.true(), zone)}
+        all_commented: set[object] = set(comments)
+        keyed_commented: set[object] = {log for number, log in enumerate(comments, 1) if number in _HELD_IDS}
+
+        def is_held(record: Record) -> bool:
+            return any(
+                _covers(
+                    hold, record, declared, zone, keyed_commented if isinstance(hold.scope, Keys) else all_commented
+                )
+                for hold in holds
+            )
+
+        decisions = {key: decide(record, declared, policies, as_of, is_held(record)) for key, record in records.items()}
+        for place, policy in enumerate(policies.policies):
+            fates = sa.select(bound.key[0], fate(bound, policy, policies, as_of, held_sql)).select_from(bound.rows)
+            found = dict(stage.session.rows(fates.where(matches(bound, policy, zone))))
+            expected = {
+                key: decision.judgements[place].fate.value
+                for key, decision in decisions.items()
+                if decision.judgements[place].fate is not None
+            }
+            assert found == expected
+            going = sa.select(bound.key[0]).select_from(bound.rows).where(due(bound, policy, policies, as_of, held_sql))
+            assert {key for (key,) in stage.session.rows(going)} == {
+                key for key, value in expected.items() if value == Fate.DUE.value
+            }
+        covered = sum(decision.operative is not None for decision in decisions.values())
+        assert stage.session.rows(statements.uncovered(bound, policies)) == [(len(records) - covered,)]
+    finally:
+        stage.session.rollback()
