@@ -25,7 +25,7 @@ from retention.disposition.job import Disposed, Job, Window
 from retention.disposition.recover import settle
 from retention.failpoint import failpoint
 from retention.ledger import batches
-from retention.ledger.batches import Batch
+from retention.ledger.batches import Batch, BatchState
 from retention.policy.calendar import local_day
 from retention.policy.policy import ArchiveRule
 from retention.sources.predicate import due
@@ -39,11 +39,19 @@ class Lane:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.session: Session = job.source.session()
-        self.view = HeldView(job.engine, self.session, job.bound)
+        self._connect()
         #: columns that were found to hold values beyond Arrow's range; they travel as text from then on
         self.wide: frozenset[str] = frozenset()
         self.encoder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encode")
+
+    def _connect(self) -> None:
+        self.session: Session = self.job.source.session()
+        self.view = HeldView(self.job.engine, self.session, self.job.bound)
+
+    def reconnect(self) -> None:
+        """Give up the connection, with whatever is open on it, and make a new one."""
+        self.session.close()
+        self._connect()
 
     def close(self) -> None:
         """Roll back whatever is open and give the connection back."""
@@ -95,19 +103,21 @@ def dispose(lane: Lane, window: Window) -> Disposed:
         lane.view.rolled_back()
         _clean_up(job, batch_id, written)
         raise
+    disposed = Disposed(rows=taken.rows, dependent_rows=taken.dependent_rows, bytes=taken.bytes, until=taken.until)
     try:
         failpoint("batch.before-commit")
         session.commit()
         failpoint("batch.after-commit")
     except Exception:
         # The answer to COMMIT did not arrive: it may have happened. Only the source can tell.
-        session.close()
-        settle(job.engine, batch)
+        lane.reconnect()
+        if settle(job.engine, batch) is BatchState.COMMITTED:
+            return disposed
         raise
     with job.engine.control.write() as connection:
         batches.commit(connection, batch_id, job.engine.now())
     failpoint("batch.after-settled")
-    return Disposed(rows=taken.rows, dependent_rows=taken.dependent_rows, bytes=taken.bytes)
+    return disposed
 
 
 def _write(job: Job, batch_id: str, number: int, parts: Sequence[Part], epoch: int) -> Written:

@@ -14,7 +14,8 @@ from retention.archive.write import Part
 from retention.disposition.job import Window
 from retention.errors import SourceFailed
 from retention.sources import statements
-from retention.sources.bound_class import BoundClass
+from retention.sources.bound_class import BoundClass, BoundDependent
+from retention.sources.literal import value_of
 from retention.sources.read import Rows, read_rows
 from retention.sources.table import Table
 
@@ -29,6 +30,8 @@ class Cut:
     """What left the source, as the archive takes it: the root rows first, then each dependent's."""
 
     parts: tuple[Part, ...]
+    #: the last key of a window that was given by ``rows``; None where nothing due lies beyond
+    until: tuple[object, ...] | None = None
 
     @property
     def rows(self) -> int:
@@ -59,9 +62,19 @@ def cut(
     Raises Widen where columns must travel as text, with the transaction to be rolled back, and SourceFailed where the
     source deleted another number of rows than was read.
     """
+    if window.rows is not None:
+        return _locked(session, bound, condition, window.after, window.rows, encode)
     if bound.source.streams_deleted and not bound.dependents:
         return _streamed(session, bound, condition, window, wide, encode)
     return _selected(session, bound, condition, window, encode)
+
+
+def last_key(part: Part) -> tuple[object, ...]:
+    """The key of the last row, as windows take it."""
+    last = part.rows.slice(part.rows.num_rows - 1)
+    literal = {entry.name for entry in part.columns if entry.travels == "literal"}
+    values = ((name, last[name][0].as_py()) for name in part.key)
+    return tuple(value_of(value) if name in literal else value for name, value in values)
 
 
 def key_range(part: Part) -> tuple[KeyValue, KeyValue]:
@@ -97,38 +110,65 @@ def _selected(
     window: Window,
     encode: Callable[[Sequence[Part]], object],
 ) -> Cut:
-    keys = {"after": window.after, "until": window.until}
-    build = statements.select_due(bound, condition, **keys)
+    """Select, then delete under the same predicate: every statement of the transaction sees one state of the data."""
+    after, until = window.after, window.until
+    build = statements.select_due(bound, condition, after=after, until=until)
     parts = [_part(bound.table, bound.record_class.key, read_rows(session, bound.source, bound.table, build))]
     if parts[0].rows.num_rows == 0:
         return Cut(parts=tuple(parts))
-    for dependent in bound.dependents:
-        build = statements.select_dependents(bound, dependent, condition, **keys)
-        found = read_rows(session, bound.source, dependent.table, build)
-        parts.append(_part(dependent.table, dependent.table.primary_key or (dependent.key,), found))
+    parts += [
+        _dependent_part(
+            session,
+            bound,
+            dependent,
+            statements.select_dependents(bound, dependent, condition, after=after, until=until),
+        )
+        for dependent in bound.dependents
+    ]
     encode(parts)
-    for part, deleted in zip(parts, _delete(session, bound, condition, window), strict=True):
-        _agree(part.table, part.rows.num_rows, deleted)
+    [counts] = session.rows(statements.delete_with_dependents(bound, condition, after=after, until=until))
+    for part, deleted in zip(parts, counts, strict=True):
+        _agree(part.table, part.rows.num_rows, int(deleted))
     return Cut(parts=tuple(parts))
 
 
-def _delete(session: Session, bound: BoundClass, condition: ColumnElement[bool], window: Window) -> list[int]:
-    """How many rows went: the records, then each dependent's."""
-    keys = {"after": window.after, "until": window.until}
-    if not bound.dependents:
-        return [session.execute(statements.delete_due(bound, condition, **keys))]
-    if bound.dialect == "postgresql":
-        [counts] = session.rows(statements.delete_with_dependents(bound, condition, **keys))
-        return [int(count) for count in counts]
-    # SQLite deletes from one table a statement. The write lock is ours since BEGIN IMMEDIATE, so what the statements see
-    # is one state; the records go first, while everything that the predicate asks for is still there.
-    for statement in statements.keep_batch_keys(bound, condition, **keys):
-        session.execute(statement)
-    records = session.execute(statements.delete_due(bound, condition, **keys))
-    return [
-        records,
+def _locked(
+    session: Session,
+    bound: BoundClass,
+    condition: ColumnElement[bool],
+    after: tuple[object, ...] | None,
+    rows: int,
+    encode: Callable[[Sequence[Part]], object],
+) -> Cut:
+    """SQLite, which deletes from one table a statement. The write lock is ours since BEGIN IMMEDIATE, so nobody changes
+    anything between the statements; the records go first, while all that the predicate asks for is still there."""
+    if bound.dependents:
+        for statement in statements.keep_batch_keys(bound, condition, after=after, rows=rows):
+            session.execute(statement)
+        build = statements.select_batch(bound)
+    else:
+        build = statements.select_due(bound, condition, after=after, until=None, rows=rows)
+    parts = [_part(bound.table, bound.record_class.key, read_rows(session, bound.source, bound.table, build))]
+    if parts[0].rows.num_rows == 0:
+        return Cut(parts=tuple(parts))
+    until = last_key(parts[0])
+    parts += [
+        _dependent_part(session, bound, dependent, statements.select_batch_dependents(bound, dependent))
+        for dependent in bound.dependents
+    ]
+    encode(parts)
+    counts = [
+        session.execute(statements.delete_due(bound, condition, after=after, until=until)),
         *(session.execute(statements.delete_dependents(bound, dependent)) for dependent in bound.dependents),
     ]
+    for part, deleted in zip(parts, counts, strict=True):
+        _agree(part.table, part.rows.num_rows, deleted)
+    return Cut(parts=tuple(parts), until=until if parts[0].rows.num_rows == rows else None)
+
+
+def _dependent_part(session: Session, bound: BoundClass, dependent: BoundDependent, build: statements.Build) -> Part:
+    found = read_rows(session, bound.source, dependent.table, build)
+    return _part(dependent.table, dependent.table.primary_key or (dependent.key,), found)
 
 
 def _agree(table: Table | str, read: int, deleted: int | None) -> None:

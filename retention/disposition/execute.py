@@ -47,7 +47,7 @@ def _work(job: Job, windows: Windows) -> None:
             if window is None:
                 return
             batch = _insist(lane, window)
-            windows.learn(batch)
+            windows.learn(window, batch)
             job.progress(batch)
     finally:
         lane.close()

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """A stretch of the class's keys in the database's own order: ``after < key <= until``; None is open."""
+    """A stretch of the class's keys in the database's own order: ``after < key <= until``; None is open. With ``rows`` it
+    ends with so many due records, wherever that is."""
 
     after: tuple[object, ...] | None
-    until: tuple[object, ...] | None
+    until: tuple[object, ...] | None = None
+    rows: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,8 @@ class Disposed:
     dependent_rows: int
     #: Arrow bytes of all its rows
     bytes: int
+    #: the last key of a window that was given by ``rows``; None where it was the last window
+    until: tuple[object, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

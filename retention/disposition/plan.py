@@ -6,7 +6,8 @@ deleting. `fate` in `sources/predicate.py` says which reason comes first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -15,9 +16,10 @@ from retention.disposition.held import HeldView, read_holds
 from retention.policy.clock import cutoff
 from retention.policy.decide import Fate
 from retention.policy.policy import Policy
+from retention.policy.tags import TagColumn
 from retention.sources import statements
-from retention.sources.census import census
-from retention.sources.predicate import due, fate, kept_by, matches
+from retention.sources.census import Counted, census
+from retention.sources.predicate import due
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -128,9 +130,18 @@ class _Counter:
         self._unreadable = int(found[0][-1]) if found else 0
 
     def plan(self, policy: Policy) -> PolicyPlan:
-        fates, months = self._census(policy)
-        condition = due(self._bound, policy, self._policies, self._as_of, self._held)
+        counted = census(
+            self._session,
+            self._bound,
+            policy,
+            self._policies,
+            self._as_of,
+            self._held,
+            each_held={hold.id: self._view.predicate(self._holds, only=hold) for hold in self._holds.holds},
+        )
+        fates = {fate.value: sum(one.records for one in counted if one.fate is fate) for fate in Fate}
         gone = fates[Fate.DUE.value]
+        condition = due(self._bound, policy, self._policies, self._as_of, self._held)
         return PolicyPlan(
             policy=policy.name,
             title=policy.title,
@@ -139,44 +150,20 @@ class _Counter:
             cutoff=self._cutoff(policy),
             matched=sum(fates.values()),
             **fates,
-            by_tag=self._by_tag(condition) if gone else {},
-            by_month=months,
-            kept_by=self._kept_by(policy) if fates[Fate.KEPT_BY_OTHER.value] else {},
-            held_by=self._held_by(policy) if fates[Fate.HELD.value] else {},
+            by_tag=self._by_tag(counted, condition) if gone else {},
+            by_month=_sums((one.month, one.records) for one in counted if one.month is not None),
+            kept_by=_sums(_reasons(counted, Fate.KEPT_BY_OTHER)),
+            held_by=_sums(_reasons(counted, Fate.HELD)),
             dependents=self._dependents(condition) if gone else {},
             unreadable_tags=self._unreadable,
             limits=self._limits(policy, gone),
         )
 
-    def _census(self, policy: Policy) -> tuple[dict[str, int], dict[str, int]]:
-        fates = {fate.value: 0 for fate in Fate}
-        months: dict[str, int] = {}
-        judged = fate(self._bound, policy, self._policies, self._as_of, self._held)
-        for name, month, count in self._session.rows(census(self._bound, policy, judged, self._as_of, self._zone)):
-            fates[name] += int(count)
-            if name == Fate.DUE.value:
-                months[month] = months.get(month, 0) + int(count)
-        return fates, months
-
-    def _by_tag(self, condition: ColumnElement[bool]) -> dict[str, int]:
+    def _by_tag(self, counted: Sequence[Counted], condition: ColumnElement[bool]) -> dict[str, int]:
+        if isinstance(self._bound.record_class.tags, TagColumn):
+            return _sums((tag, one.records) for one in counted for tag in one.tags)
         statement = statements.due_by_tag(self._bound, condition, self._policies)
-        if statement is None:
-            return {}
-        return {tag: int(count) for tag, count in self._session.rows(statement) if count}
-
-    def _kept_by(self, policy: Policy) -> dict[str, int]:
-        return self._count_each(policy, Fate.KEPT_BY_OTHER, kept_by(self._bound, policy, self._policies, self._as_of))
-
-    def _held_by(self, policy: Policy) -> dict[str, int]:
-        return self._count_each(
-            policy, Fate.HELD, {hold.id: self._view.predicate(self._holds, only=hold) for hold in self._holds.holds}
-        )
-
-    def _count_each(self, policy: Policy, what: Fate, conditions: Mapping[str, ColumnElement[bool]]) -> dict[str, int]:
-        judged = fate(self._bound, policy, self._policies, self._as_of, self._held)
-        within = matches(self._bound, policy, self._zone) & (judged == what.value)
-        [counts] = self._session.rows(statements.count_each(self._bound, within, conditions))
-        return {name: int(count) for name, count in zip(conditions, counts, strict=True) if count}
+        return {} if statement is None else _sums((tag, int(count)) for tag, count in self._session.rows(statement))
 
     def _dependents(self, condition: ColumnElement[bool]) -> dict[str, int]:
         found: dict[str, int] = {}
@@ -207,3 +194,15 @@ class _Counter:
         if found is None:
             return None
         return found.instant.isoformat() if found.day is None else found.day.isoformat()
+
+
+def _reasons(counted: Iterable[Counted], fate: Fate) -> Iterator[tuple[str, int]]:
+    return ((reason, one.records) for one in counted if one.fate is fate for reason in one.reasons)
+
+
+def _sums(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """The counts of each name added up, in the order of the names; nothing for what is not there."""
+    found: Counter[str] = Counter()
+    for name, count in counts:
+        found[name] += count
+    return {name: found[name] for name in sorted(found) if found[name]}

@@ -35,10 +35,13 @@ class Windows:
         self._lock = threading.Lock()
 
     def next(self) -> Window | None:
-        """The next window, or None when the last one (open to the right) was handed out."""
+        """The next window, or None when the last one was handed out."""
         with self._lock:
             if self._finished:
                 return None
+            if self._job.source.in_flight == 1:
+                # one lane: the batch itself finds where its window ends, and `learn` is told
+                return Window(after=self._after, rows=self._rows)
             found = self._session.rows(
                 statements.window_end(self._job.bound, self._condition, after=self._after, rows=self._rows)
             )
@@ -48,13 +51,13 @@ class Windows:
             self._finished = until is None
             return window
 
-    def learn(self, batch: Disposed) -> None:
-        """Widen or narrow the windows to come by what a row turned out to weigh."""
-        if batch.rows == 0:
-            return
-        fitting = MOST_BYTES * batch.rows // max(batch.bytes, 1)
+    def learn(self, window: Window, batch: Disposed) -> None:
+        """Widen or narrow the windows to come by what a row turned out to weigh, and go on where the batch ended."""
         with self._lock:
-            self._rows = max(1, min(MOST_ROWS, fitting))
+            if window.rows is not None:
+                self._after, self._finished = batch.until, batch.until is None
+            if batch.rows:
+                self._rows = max(1, min(MOST_ROWS, MOST_BYTES * batch.rows // max(batch.bytes, 1)))
 
     def close(self) -> None:
         """Give the connection back."""

@@ -2,45 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
 from retention.policy.calendar import local_day
 from retention.policy.decide import Fate
+from retention.policy.evaluate import tags_of
 from retention.policy.policy import Policy
+from retention.policy.policy_set import PolicySet
+from retention.policy.tags import TagColumn
 from retention.sources.bound_class import BoundClass
 from retention.sources.clocks import Bound, before, day_bound
-from retention.sources.predicate import clock_of, matches
-from retention.sources.sql import string
+from retention.sources.predicate import clock_of, fate, kept_by, matches
+from retention.sources.sql import Bool, string
+from retention.sources.table import Kind
+
+if TYPE_CHECKING:
+    from retention.sources.source import Session
 
 #: how far back months are told apart; what is older counts as "earlier"
 YEARS = 20
 EARLIER = "earlier"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """So many records of one fate: due ones by month and tags, kept and held ones by what keeps and holds them."""
+
+    fate: Fate
+    records: int
+    #: of a due record's clock: "2019-03", or "earlier"
+    month: str | None = None
+    #: a due record's, where the class's tags stand in a column
+    tags: frozenset[str] = frozenset()
+    #: names from ``kept`` or ``held``, of a kept or held record
+    reasons: tuple[str, ...] = ()
+
+
 def census(
-    bound: BoundClass, policy: Policy, fate: sa.ColumnElement[str], as_of: datetime, zone: ZoneInfo
-) -> sa.Select[Any]:
-    """(fate, month of a due record's clock as "2019-03" or "earlier" or null, how many): every record that the policy
-    matches is in one row. ``fate`` is `predicate.fate`; ``zone`` the policies' time zone."""
+    session: Session,
+    bound: BoundClass,
+    policy: Policy,
+    policies: PolicySet,
+    as_of: datetime,
+    held: Bool,
+    *,
+    each_held: Mapping[str, Bool],
+) -> list[Counted]:
+    """Count every record that the policy matches, once, in one pass. ``each_held`` tells holds apart, by name."""
+    kept = kept_by(bound, policy, policies, as_of)
     clock = clock_of(bound, policy.retain)
-    judged = sa.select(fate.label("fate")).select_from(bound.rows).where(matches(bound, policy, zone))
-    if clock is None:
-        alone = judged.subquery("judged")
-        return sa.select(alone.c.fate, sa.null(), sa.func.count()).select_from(alone).group_by(alone.c.fate)
-    month = month_of(bound, clock, as_of, zone)
-    # the months are told in the same pass, but of due records alone: CASE does not compute what it does not need
-    dated = judged.add_columns(sa.case((fate == string(Fate.DUE.value), month)).label("month")).subquery("judged")
-    return (
-        sa.select(dated.c.fate, dated.c.month, sa.func.count())
-        .select_from(dated)
-        .group_by(dated.c.fate, dated.c.month)
-        .order_by(dated.c.fate, dated.c.month)
+    month = string("") if clock is None else month_of(bound, clock, as_of, policies.timezone)
+    told = fate(
+        bound,
+        policy,
+        policies,
+        as_of,
+        held,
+        told={
+            Fate.KEPT_BY_OTHER: _after(Fate.KEPT_BY_OTHER, _positions(kept.values())),
+            Fate.HELD: _after(Fate.HELD, _positions(each_held.values())),
+            Fate.DUE: _after(Fate.DUE, month.concat(_SEPARATOR).concat(_tags_text(bound))),
+        },
     )
+    judged = (
+        sa.select(told.label("told"))
+        .select_from(bound.rows)
+        .where(matches(bound, policy, policies.timezone))
+        .subquery()
+    )
+    statement = sa.select(judged.c.told, sa.func.count()).select_from(judged).group_by(judged.c.told)
+    return [_counted(bound, text, int(count), list(kept), list(each_held)) for text, count in session.rows(statement)]
+
+
+_SEPARATOR = "|"
+
+
+def _after(one: Fate, more: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
+    return string(one.value + _SEPARATOR).concat(more)
+
+
+def _positions(conditions: Iterable[Bool]) -> sa.ColumnElement[str]:
+    """The positions of the true ones, each followed by a comma."""
+    joined: sa.ColumnElement[str] = string("")
+    for place, condition in enumerate(conditions):
+        joined = joined.concat(sa.case((condition, string(f"{place},")), else_=string("")))
+    return joined
+
+
+def _tags_text(bound: BoundClass) -> sa.ColumnElement[str]:
+    """The tag column as text that `tags_of` reads: empty for null, and where the tags do not stand in a column."""
+    source = bound.record_class.tags
+    if not isinstance(source, TagColumn):
+        return string("")
+    column = bound.column(source.column)
+    if bound.described(source.column).kind is Kind.TEXT_ARRAY:
+        column = sa.func.to_json(column)
+    return sa.func.coalesce(sa.cast(column, sa.Text()), string(""))
+
+
+def _counted(bound: BoundClass, text: str, count: int, kept: list[str], held: list[str]) -> Counted:
+    name, _, more = text.partition(_SEPARATOR)
+    one = Fate(name)
+    if one is Fate.DUE:
+        month, _, tags = more.partition(_SEPARATOR)
+        return Counted(fate=one, records=count, month=month or None, tags=_tags(bound, tags))
+    names = kept if one is Fate.KEPT_BY_OTHER else held
+    return Counted(fate=one, records=count, reasons=tuple(names[int(place)] for place in more.split(",") if place))
+
+
+def _tags(bound: BoundClass, text: str) -> frozenset[str]:
+    source = bound.record_class.tags
+    if not text or not isinstance(source, TagColumn):
+        return frozenset()
+    is_json = bound.described(source.column).kind in (Kind.JSON, Kind.TEXT_ARRAY)
+    found = tags_of({}, bound.record_class, text, ZoneInfo("UTC"), is_json=is_json)
+    assert found is not None, "a record whose tags cannot be read is never due"
+    return found
 
 
 def month_of(bound: BoundClass, clock: str, as_of: datetime, zone: ZoneInfo) -> sa.ColumnElement[Any]:

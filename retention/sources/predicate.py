@@ -92,19 +92,31 @@ def due(bound: BoundClass, policy: Policy, policies: PolicySet, as_of: datetime,
     )
 
 
-def fate(bound: BoundClass, policy: Policy, policies: PolicySet, as_of: datetime, held: Bool) -> sa.ColumnElement[str]:
-    """Why a record that the policy matches stays, or that it goes: the value of a `Fate`, the first that applies."""
+def fate(
+    bound: BoundClass,
+    policy: Policy,
+    policies: PolicySet,
+    as_of: datetime,
+    held: Bool,
+    *,
+    told: Mapping[Fate, sa.ColumnElement[str]] | None = None,
+) -> sa.ColumnElement[str]:
+    """Why a record that the policy matches stays, or that it goes: the value of a `Fate`, the first that applies.
+
+    ``told`` says more than the value for some fates, computed for records of that fate alone.
+    """
+    says = {one: string(one.value) for one in Fate} | dict(told or {})
     zone, clock = policies.timezone, clock_of(bound, policy.retain)
     if clock is None:
-        return string(Fate.NO_CLOCK.value)
+        return says[Fate.NO_CLOCK]
     dates = not policy.retain.period.exact  # a date cannot be counted in hours: such a clock is as good as none
     return sa.case(
-        (sa.not_(is_clock(bound, clock, dates=dates)), string(Fate.NO_CLOCK.value)),
-        (sa.not_(before(bound, clock, after_bound(as_of, zone))), string(Fate.FUTURE_CLOCK.value)),
-        (sa.not_(expired(bound, policy.retain, as_of, zone)), string(Fate.NOT_EXPIRED.value)),
-        (any_of(kept_by(bound, policy, policies, as_of).values()), string(Fate.KEPT_BY_OTHER.value)),
-        (held, string(Fate.HELD.value)),
-        else_=string(Fate.DUE.value),
+        (sa.not_(is_clock(bound, clock, dates=dates)), says[Fate.NO_CLOCK]),
+        (sa.not_(before(bound, clock, after_bound(as_of, zone))), says[Fate.FUTURE_CLOCK]),
+        (sa.not_(expired(bound, policy.retain, as_of, zone)), says[Fate.NOT_EXPIRED]),
+        (any_of(kept_by(bound, policy, policies, as_of).values()), says[Fate.KEPT_BY_OTHER]),
+        (held, says[Fate.HELD]),
+        else_=says[Fate.DUE],
     )
 
 

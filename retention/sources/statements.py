@@ -6,7 +6,7 @@ No DELETE has a LIMIT: a window's end is looked up first (measured: nine times s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -52,15 +52,6 @@ def unreadable_tags(bound: BoundClass) -> sa.Select[Any]:
     there = sa.not_(readable(bound))
     number = sa.select(sa.func.count()).select_from(bound.rows).where(there).correlate(None).scalar_subquery()
     return sa.select(*key_projection(bound), number).select_from(bound.rows).where(there).limit(1)
-
-
-def count_each(bound: BoundClass, within: Bool, conditions: Mapping[str, Bool]) -> sa.Select[Any]:
-    """Of the records that ``within`` is true of, how many fulfil each condition: one row, in the mapping's order."""
-    counts = [
-        sa.func.coalesce(sa.func.sum(sa.case((condition, 1), else_=0)), 0).label(f"n{place}")
-        for place, condition in enumerate(conditions.values())
-    ]
-    return sa.select(*counts).select_from(bound.rows).where(within)
 
 
 def due_by_tag(
@@ -130,15 +121,17 @@ def is_key(bound: BoundClass, key: Key) -> Bool:
     return sa.and_(*(one == value for one, value in zip(bound.key, key_literals(bound, key), strict=True)))
 
 
-def select_due(bound: BoundClass, condition: Bool, *, after: Key | None, until: Key | None) -> Build:
-    """Reads the records of a window that fulfil the condition, in key order."""
-    where = sa.and_(condition, in_window(bound, after, until))
-    return lambda columns: sa.select(*columns).select_from(bound.rows).where(where).order_by(*bound.key)
+def select_due(
+    bound: BoundClass, condition: Bool, *, after: Key | None, until: Key | None, rows: int | None = None
+) -> Build:
+    """Reads the records of a window that fulfil the condition, in key order; the first ``rows`` of them if that is given."""
+    where = sa.and_(_by_key(bound, condition), in_window(bound, after, until))
+    return lambda columns: sa.select(*columns).select_from(bound.rows).where(where).order_by(*bound.key).limit(rows)
 
 
 def delete_due(bound: BoundClass, condition: Bool, *, after: Key | None, until: Key | None) -> sa.Delete:
     """Deletes the records of a window that fulfil the condition; their dependents are not touched."""
-    return sa.delete(_table(bound)).where(condition, in_window(bound, after, until))
+    return sa.delete(_table(bound)).where(_by_key(bound, condition), in_window(bound, after, until))
 
 
 def delete_due_returning(bound: BoundClass, condition: Bool, *, after: Key | None, until: Key | None) -> Build:
@@ -170,12 +163,33 @@ def delete_with_dependents(
     )
 
 
-def keep_batch_keys(bound: BoundClass, condition: Bool, *, after: Key | None, until: Key | None) -> list[str]:
-    """SQLite, whose DELETE deletes from one table: note the keys of a window's records that fulfil the condition."""
+def keep_batch_keys(bound: BoundClass, condition: Bool, *, after: Key | None, rows: int) -> list[str]:
+    """SQLite, whose DELETE deletes from one table: note the keys of the first ``rows`` records beyond ``after`` that fulfil
+    the condition. What follows looks them up instead of testing every record of the window again."""
     chosen = sa.select(bound.key[0].label("key")).select_from(bound.rows)
-    chosen = chosen.where(condition, in_window(bound, after, until))
+    chosen = chosen.where(_by_key(bound, condition), in_window(bound, after, None)).order_by(*bound.key).limit(rows)
     table = bound.source.compile(sa.select(raw("1")).select_from(_batch_keys(bound))).split("FROM ", 1)[1]
     return [f"DROP TABLE IF EXISTS {table}", f"CREATE TEMPORARY TABLE {BATCH_KEYS} AS {bound.source.compile(chosen)}"]
+
+
+def last_batch_key(bound: BoundClass) -> sa.Select[Any]:
+    """The last of the keys that `keep_batch_keys` noted, which stand in key order: no row where there are none."""
+    keys = _batch_keys(bound)
+    return sa.select(keys.c.key).select_from(keys).order_by(raw("rowid").desc()).limit(1)
+
+
+def select_batch(bound: BoundClass) -> Build:
+    """Reads the records noted by `keep_batch_keys`, in key order."""
+    keys = _batch_keys(bound)
+    where = bound.key[0].in_(sa.select(keys.c.key).select_from(keys))
+    return lambda columns: sa.select(*columns).select_from(bound.rows).where(where).order_by(*bound.key)
+
+
+def select_batch_dependents(bound: BoundClass, dependent: BoundDependent) -> Build:
+    """Reads the dependent's rows of the records noted by `keep_batch_keys`."""
+    keys = _batch_keys(bound)
+    where = dependent.refers.in_(sa.select(keys.c.key).select_from(keys))
+    return lambda columns: sa.select(*columns).select_from(dependent.rows).where(where).order_by(dependent.refers)
 
 
 def delete_dependents(bound: BoundClass, dependent: BoundDependent) -> sa.Delete:
@@ -222,3 +236,9 @@ def _goes_with(bound: BoundClass, dependent: BoundDependent, condition: Bool) ->
 def _table(bound: BoundClass) -> sa.TableClause:
     assert isinstance(bound.rows, sa.TableClause), "only the table itself is deleted from, never an alias"
     return bound.rows
+
+
+def _by_key(bound: BoundClass, condition: Bool) -> Bool:
+    """The condition, so that SQLite walks the keys from one window to the next. It would take an index on the clock, and
+    sort all that has expired anew for each window. A CASE is opaque to its planner, and still stops at the first no."""
+    return sa.case((condition, raw("1")), else_=raw("0")) == raw("1") if bound.dialect == "sqlite" else condition

@@ -34,10 +34,11 @@ _JSON_LIST = rf"^[ \t\r\n]*\[[ \t\r\n]*(?:{_JSON_ITEM}[ \t\r\n]*(?:,[ \t\r\n]*{_
 
 def tags_match_sql(bound: BoundClass, match: TagMatch, zone: ZoneInfo) -> Bool:
     """Whether the record's tags are what is asked for; tags that cannot be read match nothing."""
-    parts = [readable(bound)]
-    parts += [carries(bound, tag, zone) for tag in match.all]
+    parts = [carries(bound, tag, zone) for tag in match.all]
     if match.any:
         parts.append(any_of(carries(bound, tag, zone) for tag in match.any))
+    if not parts:  # who carries a tag has tags that can be read
+        parts.append(readable(bound))
     parts += [sa.not_(carries(bound, tag, zone)) for tag in match.none]
     return all_of(parts)
 
