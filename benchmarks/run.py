@@ -58,7 +58,7 @@ def fill_postgres(url: str, rows: int) -> None:
             "INSERT INTO activity_logs SELECT i, i % 5000, (ARRAY['call','note','mail'])[1 + i % 3], 'closed', i * 0.37,"
             " 'owner' || i % 50, repeat(md5(i::text), 6), '{service-note,temporary}',"
             " CASE WHEN i % 5 < 2 THEN timestamptz '2025-03-01' + i * interval '1 second' ELSE timestamptz '2026-09-01' + i * interval '1 second' END, NULL"
-            " FROM generate_series(1, %s) i" % rows
+            " FROM generate_series(1, {rows}) i".replace("{rows}", str(rows))
         )
         connection.execute("CREATE INDEX ON activity_logs (created_at)")
         connection.execute("VACUUM ANALYZE activity_logs")

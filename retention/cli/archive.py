@@ -6,11 +6,21 @@ from pathlib import Path
 
 import click
 
-from retention.cli.options import config_option, json_option, open_engine, print_json, yes_option
-from retention.errors import EvidenceBroken, InputError
+from retention.cli.exits import MEANINGS, exits
+from retention.cli.options import (
+    config_option,
+    confirmed,
+    json_option,
+    known_class,
+    must_be_asked,
+    open_engine,
+    print_json,
+    yes_option,
+)
+from retention.errors import EvidenceBroken
 
 
-@click.group()
+@click.group(epilog=exits(MEANINGS))
 def archive() -> None:
     """List, show, verify, restore and destroy what was archived.
 
@@ -18,57 +28,47 @@ def archive() -> None:
     """
 
 
-@archive.command("list")
+@archive.command("list", epilog=exits())
 @config_option
 @json_option
-@click.option("--run", "run_id", help="Only this run's files.")
-@click.option("--class", "address", help="Only this class's files.")
+@click.option("--run", "run_id", metavar="RUN", help="Only what this run archived.")
+@click.option("--class", "address", metavar="CLASS", help="Only this class.")
 def list_(config: Path, as_json: bool, run_id: str | None, address: str | None) -> None:
-    """List the archived batches, oldest first."""
+    """List the archived batches, oldest first. `retention archive show BATCH` names the files of one."""
     from retention.disposition.catalogue import archived_batches
 
-    found = archived_batches(open_engine(config), run=run_id, records=address)
+    engine = open_engine(config)
+    found = archived_batches(engine, run=run_id, records=known_class(engine, address))
     if as_json:
         print_json([one.to_json() for one in found])
         return
     if not found:
         click.echo("Nothing is archived.")
         return
-    from retention.cli.show import console, grid
+    from retention.cli.show import console, counted, grid, local
 
+    zone = engine.project.config.timezone
     rows = [
         (
             one.batch,
-            one.records,
-            one.policy,
             one.rows,
             one.dependent_rows,
-            one.deleted_at[:16].replace("T", " "),
-            (one.destroyed_at and "destroyed") or one.destroy_after or "kept for ever",
-            f"{one.archive}:{one.manifest}",
+            local(one.deleted_at, zone),
+            "destroyed" if one.destroyed_at else one.destroy_after or "for ever",
+            one.archive,
         )
         for one in found
     ]
     out = console()
-    out.print(
-        grid(
-            "batch",
-            "class",
-            "policy",
-            "records",
-            "dependents",
-            "deleted (UTC)",
-            "kept until",
-            "manifest",
-            rows=rows,
-            right=(3, 4),
-        ),
-        soft_wrap=True,
-    )
-    out.print(f"{sum(one.rows for one in found):,} records in {len(found):,} batches.")
+    names = ("batch", "records", "dependents", "deleted", "kept until", "in")
+    out.print(grid(*names, rows=rows, right=(1, 2), whole=(0, 3, 4)))
+    total = counted(sum(one.rows for one in found), "record")
+    out.print(f"{total} in {counted(len(found), 'batch', 'batches')}; times are of {zone.key}.")
 
 
-@archive.command()
+@archive.command(
+    epilog=exits({4: "refused: its copy was destroyed"}), short_help="Show one batch: files, columns, digests, rule."
+)
 @config_option
 @json_option
 @click.argument("batch_id", metavar="BATCH")
@@ -76,40 +76,42 @@ def show(config: Path, as_json: bool, batch_id: str) -> None:
     """Show one batch's manifest: files, columns, digests, and the rule it went under."""
     from retention.disposition.catalogue import manifest_of
 
-    manifest = manifest_of(open_engine(config), batch_id)
+    engine = open_engine(config)
+    manifest = manifest_of(engine, batch_id)
     if as_json:
         click.echo(manifest.to_bytes().decode())
         return
-    from retention.cli.show import console, grid
+    from retention.cli.show import console, counted, grid, local
 
     out = console()
+    zone = engine.project.config.timezone
     rows = [
         ("batch", manifest.batch),
         ("run", manifest.run),
         ("class", f"{manifest.source}.{manifest.record_class}"),
         ("policy", manifest.policy),
         ("mandate", manifest.mandate or "none given"),
-        ("as of", manifest.as_of.isoformat()),
-        ("written", manifest.written_at.isoformat()),
+        ("as of", f"{local(manifest.as_of, zone)} ({zone.key})"),
+        ("written", f"{local(manifest.written_at, zone)} ({zone.key})"),
     ]
-    out.print(grid("", "", rows=rows))
+    out.print(grid("", "", rows=rows, whole=(0,)))
     for file in manifest.files:
-        out.print(f"\n{file.path}: {file.rows:,} rows of {file.table}, {file.bytes:,} bytes, key {', '.join(file.key)}")
-        out.print(f"SHA-256 {file.sha256}\nMerkle root {file.merkle_root}")
-        out.print(
-            grid("column", "type", "travels as", rows=[(one.name, one.type, one.travels) for one in file.columns])
-        )
+        click.echo(f"\n{file.path}")
+        click.echo(f"  {counted(file.rows, 'row')} of {file.table}, {file.bytes:,} bytes, key {', '.join(file.key)}")
+        click.echo(f"  SHA-256      {file.sha256}\n  Merkle root  {file.merkle_root}")
+        columns = [(f"  {one.name}", one.type, one.travels) for one in file.columns]
+        out.print(grid("  column", "type", "travels as", rows=columns))
 
 
-@archive.command()
+@archive.command(
+    epilog=exits({0: "everything is as it was written", 1: "it is not: every finding is named"}),
+    short_help="Read every archived file back.",
+)
 @config_option
 @json_option
 @click.argument("archives", nargs=-1, metavar="[ARCHIVE]...")
-def verify(config: Path, as_json: bool, archives: tuple[str, ...]) -> None:
-    """Read every archived file back: digests, counts, Merkle roots, manifests, ledger; and look for added files.
-
-    Exit status 1 if anything is not as it was written.
-    """
+def verify(config: Path, as_json: bool, archives: tuple[str, ...]) -> int:
+    """Read every archived file back: digests, counts, Merkle roots, manifests, ledger; and look for added files."""
     from retention.disposition.catalogue import verify_archives
 
     engine = open_engine(config)
@@ -119,25 +121,26 @@ def verify(config: Path, as_json: bool, archives: tuple[str, ...]) -> None:
     else:
         for finding in report.findings:
             click.echo(finding, err=True)
-        click.echo(
-            f"{report.batches:,} batches with {report.files:,} files and {report.rows:,} rows read back: "
-            + (f"{len(report.findings):,} findings." if report.findings else "everything is as it was written.")
-        )
-    if report.findings:
-        raise SystemExit(EvidenceBroken.exit_status)
+        click.echo(f"{report.rows:,} rows in {report.files:,} files of {report.batches:,} batches were read back.")
+        if report.findings:
+            click.echo(f"The archive is NOT what was written: {len(report.findings):,} findings.", err=True)
+        else:
+            click.echo("Everything is as it was written.")
+    return EvidenceBroken.exit_status if report.findings else 0
 
 
-@archive.command()
+@archive.command(
+    epilog=exits({4: "refused: the table does not take the records back without a change"}),
+    short_help="Bring archived records back into the database.",
+)
 @config_option
 @json_option
 @yes_option
-@click.option("--run", "run_id", help="Everything that this run archived.")
-@click.option("--key", "keys", multiple=True, help="One record by its key; may be repeated.")
-@click.option(
-    "--where", "where", multiple=True, help="Records with this 'column=value' in the archive (repeated: and)."
-)
-@click.option("--class", "address", help="The class of --key and --where; not needed where there is only one.")
-@click.option("--reason", required=True, help="Why the records are needed again.")
+@click.option("--run", "run_id", metavar="RUN", help="Everything that this run archived.")
+@click.option("--key", "keys", multiple=True, metavar="KEY", help="The record with this key; may be repeated.")
+@click.option("--where", "where", multiple=True, metavar="COLUMN=VALUE", help="Every such record (repeated: and).")
+@click.option("--class", "address", metavar="CLASS", help="Of this class; not needed where there is one.")
+@click.option("--reason", required=True, metavar="TEXT", help="Why the records are needed again.")
 def restore(
     config: Path,
     as_json: bool,
@@ -150,70 +153,64 @@ def restore(
 ) -> None:
     """Bring archived records back into the database, equal by value, with their keys, and put them under a hold.
 
-    Nothing that is there is overwritten: a record whose key exists is left alone and counted. The hold keeps the next
-    run from taking the records again; release it when they are no longer needed.
+    Say one of --run, --key or --where. Nothing that is there is overwritten: a record whose key exists is left alone and
+    counted. The hold keeps the next run from taking the records again; release it when they are no longer needed.
     """
+    from retention.cli.show import counted
     from retention.disposition.restore import choose
     from retention.disposition.restore import restore as restore_records
 
+    must_be_asked(yes=yes, as_json=as_json)
     engine = open_engine(config)
-    choice = choose(engine, run=run_id, keys=keys, where=where, address=address)
-    if not as_json:
-        click.echo(f"{choice.count:,} archived records of {', '.join(choice.classes)} are chosen.")
-    if not yes:
-        _confirm("Restore them?")
+    choice = choose(engine, run=run_id, keys=keys, where=where, address=known_class(engine, address))
+    chosen = f"{counted(choice.count, 'archived record')} of {', '.join(choice.classes)}"
+    if not confirmed(f"Restore {chosen}?", yes=yes):
+        return
     results = restore_records(engine, choice, reason=reason)
     if as_json:
         print_json([one.to_json() for one in results])
         return
     for one in results:
-        click.echo(
-            f"{one.records}: {one.restored:,} records restored with {one.dependent_rows:,} dependent rows, compared equal; "
-            f"{one.already_there:,} were there already and were left alone."
-        )
+        rows = counted(one.dependent_rows, "dependent row")
+        click.echo(f"{one.records}: {counted(one.restored, 'record')} restored with {rows}, and compared equal.")
+        if one.already_there:
+            click.echo(f"  Already there, and left alone: {one.already_there:,}.")
         if one.hold:
-            click.echo(f"  They are under hold {one.hold}.")
+            click.echo(f"  Held by {one.hold}, so that the next run does not take them again.")
         if one.unplaced:
-            click.echo(
-                f"  Today's table has no column for {', '.join(one.unplaced)}: those values stay in the archive."
-            )
+            click.echo(f"  Today's table has no column for {', '.join(one.unplaced)}: it stays in the archive.")
 
 
-@archive.command()
+@archive.command(
+    epilog=exits({4: "refused: a hold is not yet in force"}), short_help="Destroy the copies whose `keep` is over."
+)
 @config_option
 @json_option
 @yes_option
 @click.argument("archives", nargs=-1, metavar="[ARCHIVE]...")
 def destroy(config: Path, as_json: bool, yes: bool, archives: tuple[str, ...]) -> None:
     """Destroy the archived copies whose `keep` is over and that no hold covers; the ledger keeps the proof."""
+    from retention.cli.show import counted
     from retention.disposition.destroy import destroy as destroy_batches
     from retention.disposition.destroy import plan_destruction
 
     engine = open_engine(config)
     plans = plan_destruction(engine, archives or tuple(engine.project.config.archives))
-    if not as_json:
-        for plan in plans:
-            click.echo(
-                f"{plan.archive}: {plan.rows:,} records in {len(plan.due):,} batches are past their time"
-                f", {len(plan.held):,} more batches are held."
-            )
+    for plan in plans if not as_json else ():
+        due = f"{counted(plan.rows, 'record')} in {counted(len(plan.due), 'batch', 'batches')}"
+        held = f", {counted(len(plan.held), 'more batch is', 'more batches are')} held" if plan.held else ""
+        click.echo(f"{plan.archive}: {due} are past their time{held}.")
     if not any(plan.due or plan.started for plan in plans):
         if as_json:
             print_json([])
         return
-    if not yes:
-        _confirm("Destroy these archive copies for good?")
+    must_be_asked(yes=yes, as_json=as_json)
+    if not confirmed("Destroy these archive copies for good?", yes=yes):
+        return
     results = [destroy_batches(engine, plan) for plan in plans]
     if as_json:
         print_json([one.to_json() for one in results])
         return
     for one in results:
-        click.echo(f"{one.archive}: {one.destroyed:,} batches destroyed, {one.held:,} held. Run {one.run}.")
-
-
-def _confirm(question: str) -> None:
-    import sys
-
-    if not sys.stdin.isatty():
-        raise InputError("there is nobody to ask for confirmation", hint="add --yes")
-    click.confirm(question, abort=True)
+        destroyed = counted(one.destroyed, "batch", "batches")
+        click.echo(f"{one.archive}: {destroyed} destroyed, {one.held:,} held. Run {one.run}.")

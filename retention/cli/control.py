@@ -6,15 +6,19 @@ from pathlib import Path
 
 import click
 
+from retention.cli.exits import MEANINGS, exits
 from retention.cli.options import config_option
 
 
-@click.group()
+@click.group(epilog=exits(MEANINGS))
 def control() -> None:
     """Create or upgrade the control database (SQLite or PostgreSQL, `control:` in retention.yaml)."""
 
 
-@control.command()
+@control.command(
+    epilog=exits({4: "refused: the database is of a newer release"}),
+    short_help="Create the control database, or bring it up to date.",
+)
 @config_option
 def upgrade(config: Path) -> None:
     """Create the control database, or bring it to this version's schema. Safe to repeat."""

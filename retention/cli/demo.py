@@ -8,43 +8,48 @@ from typing import TYPE_CHECKING
 
 import click
 
+from retention.cli.exits import exits
+
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from retention.cli.clean_up import CleanUp
     from retention.demo.project import ProjectFacts
     from retention.disposition.engine import Engine
-    from retention.disposition.plan import Plan
+    from retention.holds.hold import Hold
 
 
-@click.command()
+@click.command(epilog=exits({2: "bad input, such as a folder that holds something else; nothing was done there"}))
 @click.option(
     "--into",
     "folder",
+    metavar="FOLDER",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("retention-demo"),
-    show_default="./retention-demo",
-    help="The folder of the project that the demo makes; an earlier demo there is replaced.",
+    show_default=True,
+    help="The project's folder; an earlier demo there is replaced.",
 )
-@click.option("--postgres", is_flag=True, help="On a PostgreSQL that the demo starts from its pip package.")
-def demo(folder: Path, postgres: bool) -> None:
+@click.option("--postgres", is_flag=True, help="On a PostgreSQL that the demo starts (from pip), not SQLite.")
+def demo(folder: Path, postgres: bool) -> int:
     """Try it: a CRM database of 200,000 records, four policies, a hold, and the quarterly clean-up.
 
     It leaves a working project folder behind, in which every other command runs.
     """
+    from datetime import UTC, datetime
+
+    from retention.cli.clean_up import clean_up
     from retention.cli.options import open_engine
-    from retention.cli.run import clean_up
+    from retention.cli.run import tell
     from retention.cli.show import console
     from retention.demo.project import make_project
     from retention.disposition import holding
-    from retention.disposition.plan import make_plan
+    from retention.holds.describe import describe
     from retention.holds.scope import Subject
     from retention.ledger.control import Control
 
     started = time.monotonic()
-    from datetime import UTC, datetime
-
     out = console()
-    _step(out, "A CRM database to practise on")
+    _step(out, "1. A CRM database to practise on")
     facts = make_project(folder, today=datetime.now(UTC), postgres=postgres)
     out.print(
         f"{facts.records:,} activities of {facts.customers:,} customers over seven years, with {facts.comments:,} comments, "
@@ -53,45 +58,80 @@ def demo(folder: Path, postgres: bool) -> None:
     engine = open_engine(facts.config_path)
     Control.upgrade(engine.project.config.control)
 
-    _step(out, "Validate: what the policies say, and whether the database has what they name")
+    _step(out, "2. Validate: what the policies say, and whether the database has what they name")
     problems = engine.problems()
     for problem in problems:
-        out.print(str(problem))
+        click.echo(str(problem), err=True)
     if problems:
-        raise SystemExit(2)
+        return 2
     for policy in engine.policies():
-        out.print(f"  {policy.name}: {policy.title}", highlight=False)
+        out.print(f"  {policy.name}: {policy.title}")
 
-    _step(out, "A compliance hold, before anything is deleted")
-    placed = holding.place(
+    _step(out, "3. A compliance hold, before anything is deleted")
+    hold = holding.place(
         engine,
         matter=facts.hold.matter,
         reason=facts.hold.reason,
         scope=Subject(subject=facts.hold.subject, value=facts.hold.value),
-    )
-    out.print(
-        f"{placed.hold.id} is in force: every record of {facts.hold.subject} {facts.hold.value}. {facts.hold.reason}."
-    )
+    ).hold
+    out.print(f"{hold.id} is {hold.state.value} and covers {describe(hold.scope)}.\n{hold.reason}.")
 
-    _step(out, "Plan, then run the quarterly clean-up: archive, verify, delete")
-    as_of = engine.now()
-    before = make_plan(engine, engine.policies(), as_of)
-    status = clean_up(engine, engine.policies(), as_of, yes=True, as_json=False)
-    if status != 0:
-        raise SystemExit(status)
-    _report(out, engine, facts, before, as_of, time.monotonic() - started)
+    _step(out, "4. Plan, then run the quarterly clean-up: archive, verify, delete")
+    done = clean_up(engine, engine.policies(), engine.now(), yes=True, quiet=False)
+    tell(done)
+    if done.status != 0:
+        return done.status
+    return _report(out, engine, facts, hold, done, started)
 
 
-def _report(out: Console, engine: Engine, facts: ProjectFacts, before: Plan, as_of: object, seconds: float) -> None:
-    from retention.cli.show import grid
+def _report(out: Console, engine: Engine, facts: ProjectFacts, hold: Hold, done: CleanUp, started: float) -> int:
+    from retention.cli.show import counted
     from retention.disposition.catalogue import verify_archives
     from retention.disposition.evidence import verify_ledger
 
     _step(out, "Report")
+    went = sum(one.deleted for one in done.results)
+    comments = sum(one.dependent_rows for one in done.results)
+    out.print(f"{went:,} of {facts.records:,} records went, with {comments:,} comments on them.")
+    out.print(f"{facts.records - went:,} records stayed. Policy by policy, and why:\n")
+    _table(out, done)
+    out.print("A record that two policies cover is counted by each; it goes once, when both let it go.")
+    out.print(f"\nHeld: {hold.id}, {hold.reason}.")
+    for address, records in done.plan.uncovered.items():
+        out.print(f"No policy covers {records:,} more records of {address}; what no rule names is kept.")
+    archive = verify_archives(engine, tuple(engine.project.config.archives))
+    ledger = verify_ledger(engine)
+    folder = engine.project.config.folder
+    out.print(f"\nArchive: {_shown(folder / 'archive')}, Parquet files that DuckDB and pandas read as they are.")
+    _verdict(
+        out,
+        f"  {counted(archive.rows, 'row')} in {counted(archive.batches, 'batch', 'batches')} were read back",
+        archive.findings,
+    )
+    out.print(f"Ledger: {counted(ledger.entries, 'entry', 'entries')}, each chained to the one before.")
+    _verdict(out, "  The chain was verified", ledger.findings)
+    out.print(f"All of this took {time.monotonic() - started:.0f} seconds.")
+    if archive.findings or ledger.findings:
+        return 1
+    _step(out, "Look further")
+    commands = [(f"cd {_shown(folder)}", ""), *_commands(engine)]
+    width = max(len(command) for command, _ in commands)
+    for command, what in commands:
+        click.echo(f"  {command:<{width}}  {what}".rstrip())
+    if facts.server is not None:
+        click.echo(f"\nPostgreSQL keeps running. Stop it with\n  {facts.server.stop}")
+        click.echo(f"and start it again with\n  {facts.server.start}")
+    return 0
+
+
+def _table(out: Console, done: CleanUp) -> None:
+    from retention.cli.show import grid
+
+    went = {one.policy: one.deleted for one in done.results}
     rows = [
         (
             plan.policy,
-            plan.due,
+            went[plan.policy],
             plan.not_expired,
             plan.kept_by_other,
             plan.held,
@@ -99,56 +139,28 @@ def _report(out: Console, engine: Engine, facts: ProjectFacts, before: Plan, as_
             plan.future_clock,
             plan.matched,
         )
-        for plan in before.policies
+        for plan in done.plan.policies
     ]
-    out.print(
-        grid(
-            "policy",
-            "went",
-            "not expired",
-            "kept by another",
-            "held",
-            "no clock",
-            "future",
-            "matched",
-            rows=rows,
-            right=range(1, 8),
-        )
-    )
-    for address, records in before.uncovered.items():
-        out.print(f"{records:,} records of {address} are covered by no policy, and were kept.")
-    archive = verify_archives(engine, tuple(engine.project.config.archives))
-    ledger = verify_ledger(engine)
-    folder = engine.project.config.folder
-    out.print(
-        f"\nThe archive in {folder / 'archive'} was read back: {archive.batches:,} batches, {archive.rows:,} rows, "
-        + ("everything verifies." if not archive.findings else f"{len(archive.findings)} FINDINGS.")
-    )
-    out.print(
-        f"The ledger has {ledger.entries:,} entries, "
-        + ("unbroken." if not ledger.findings else f"{len(ledger.findings)} FINDINGS.")
-    )
-    out.print(f"All of it took {seconds:.1f} seconds.")
-    if archive.findings or ledger.findings:
-        raise SystemExit(1)
-    _step(out, "Look further")
-    out.print(f"  cd {_shown(folder)}")
-    for command, what in _commands(engine, facts):
-        out.print(f"  {command:<62} {what}", soft_wrap=True)
-    if facts.server is not None:
-        out.print(
-            f"\nPostgreSQL keeps running. Stop it:\n  {facts.server.stop}\nStart it again:\n  {facts.server.start}",
-            soft_wrap=True,
-        )
+    names = ("policy", "went", "not expired", "another policy", "held", "no clock", "future clock", "matched")
+    out.print(grid(*names, rows=rows, right=range(1, 8)))
 
 
-def _commands(engine: Engine, facts: ProjectFacts) -> list[tuple[str, str]]:
+def _verdict(out: Console, what: str, findings: tuple[str, ...]) -> None:
+    if not findings:
+        out.print(f"{what}: everything is as it was written.")
+        return
+    out.print(f"[bold red]{what}, and {len(findings):,} findings were made:[/]")
+    for finding in findings:
+        click.echo(f"  {finding}", err=True)
+
+
+def _commands(engine: Engine) -> list[tuple[str, str]]:
     from retention.disposition.catalogue import archived_batches, manifest_of
 
     deleted = manifest_of(engine, archived_batches(engine)[0].batch).key_least
     return [
         ("retention plan --as-of 2030-01-01", "what will go by then"),
-        (f"retention explain crm.activities {deleted}", "a deleted record: when, why, where, with its proof"),
+        (f"retention explain crm.activities {deleted}", "a deleted record: when, why, where, with proof"),
         ("retention hold list", "what may not be deleted"),
         ("retention archive list", "what was archived"),
         ("retention archive verify", "read it all back"),

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retention.cli.options import known_class
 from retention.errors import InputError, NotFound, SourceFailed
 from retention.holds.scope import Everything, Keys, Matching, Scope, Subject, Tagged, WholeClass
 from retention.policy.suggest import nearest
@@ -26,9 +27,7 @@ def read_scope(
     everything: bool,
 ) -> tuple[Scope, list[str]]:
     """The scope, and the keys' texts where it is one of keys. Raises InputError where it is empty, doubled or unknown."""
-    classes = engine.project.config.classes
-    if address is not None and address not in classes:
-        raise NotFound(f"there is no record class {address!r}", hint=nearest(address, classes))
+    known_class(engine, address)
     given = {
         "--key": bool(keys or keys_from is not None),
         "--tag": tag is not None,
@@ -65,13 +64,20 @@ def read_scope(
 def _lines(path: Path | None) -> list[str]:
     if path is None:
         return []
+    hint = "give a UTF-8 text file with one key a line"
     try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"--keys-from {path} cannot be read: {error}", hint="give a UTF-8 text file with one key a line"
-        ) from None
-    return [line.strip() for line in text.splitlines() if line.strip()]
+        if str(path) != "-":
+            text = path.read_text("utf-8-sig")
+        elif sys.stdin is None:  # it was closed
+            text = ""
+        else:
+            text = sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"--keys-from {path}: byte {error.start + 1:,} is not UTF-8", hint=hint) from None
+    except OSError as error:
+        raise InputError(f"--keys-from {path} cannot be read: {error.strerror}", hint=hint) from None
+    # keys are told apart by line ends alone: a key may hold any other character that Unicode counts as one
+    return [line.strip() for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
 
 
 def _keys(engine: Engine, texts: list[str], address: str | None) -> tuple[Scope, list[str]]:
@@ -119,7 +125,8 @@ def _matching(engine: Engine, texts: tuple[str, ...], address: str | None) -> Sc
         else:
             chosen.append(name)
     if not chosen:
-        raise InputError(f"--where {' '.join(texts)!r} fits no record class", hint="; ".join(complaints))
+        words = " and ".join(texts)
+        raise InputError(f'--where "{words}" fits no record class', hint="\n  ".join(complaints))
     return Matching(where=condition, records=tuple(chosen))
 
 
@@ -127,7 +134,7 @@ def _subject(engine: Engine, text: str) -> Scope:
     name, equals, value = text.partition("=")
     known = sorted({subject for declared in engine.project.config.classes.values() for subject in declared.subjects})
     if not equals or not value:
-        raise InputError(f"--subject {text!r} names no one", hint="write it as customer=42")
+        raise InputError(f'--subject "{text}" names no one', hint="write it as customer=42")
     if name not in known:
-        raise NotFound(f"no record class declares the subject {name!r}", hint=nearest(name, known))
+        raise NotFound(f'no record class declares the subject "{name}"', hint=nearest(name, known))
     return Subject(subject=name, value=value)

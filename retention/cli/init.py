@@ -6,16 +6,18 @@ from pathlib import Path
 
 import click
 
+from retention.cli.exits import exits
+from retention.errors import InputError, RetentionError
 
-@click.command()
+
+@click.command(epilog=exits({4: "refused: the schema cannot be read safely"}))
 @click.argument("url")
 @click.option(
     "--into",
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(),
-    show_default="this folder",
-    help="The folder of the new project.",
+    help="The new project's folder; this one if left out.",
 )
 def init(url: str, folder: Path) -> None:
     """Write a commented starter project for the database at URL.
@@ -28,8 +30,15 @@ def init(url: str, folder: Path) -> None:
     from retention.sources.open import open_source
     from retention.starter_project import propose, source_name, write
 
+    if "://" not in url:
+        raise InputError("URL names no database", hint="write sqlite:///FILE or postgresql://USER@HOST/DATABASE")
     source = open_source(SourceConfig(name=source_name(url), url=url, classes={}))
-    written = write(folder, url, propose(source))
+    try:
+        proposal = propose(source)
+    except RetentionError as error:
+        error.hint = "correct the URL, or see to the database; then run `retention init` again"  # there is no file yet
+        raise
+    written = write(folder, url, proposal)
     for path in written.files:
         click.echo(f"wrote {path}")
     if written.export:

@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 
 import click
 
 from retention import __version__
-from retention.errors import RetentionError
+from retention.cli.exits import MEANINGS, exits
+from retention.errors import Failed, InputError, RetentionError
 
 #: command -> (module, its one line in the list); in the order in which people meet them
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("demo", "Try it: a sample CRM database, policies, a hold, and the quarterly clean-up."),
+    "demo": ("demo", "Try it: a sample CRM database, four policies, a hold, a clean-up."),
     "init": ("init", "Write a commented starter project for a database."),
-    "validate": ("validate", "Check retention.yaml and every policy; show every mistake at once."),
+    "validate": ("validate", "Check retention.yaml and every policy; show every mistake."),
     "schema": ("schema", "Print the JSON Schema of a policy file, for editors."),
     "plan": ("plan", "Show what the policies would do, and change nothing."),
     "run": ("run", "Archive, then delete, what is expired and not held."),
     "approve": ("run", "Approve the plan of a run whose policy asks for it."),
     "recover": ("run", "Resolve what an interrupted run left in doubt."),
+    "runs": ("runs", "List the newest runs, and how each ended."),
     "hold": ("hold", "Place, list, show and release compliance holds."),
     "explain": ("explain", "Say what happens to one record, when and why."),
     "archive": ("archive", "List, verify, restore and destroy what was archived."),
-    "audit": ("audit", "Verify, export and show the ledger of everything that was done."),
+    "audit": ("audit", "Verify, export and show the ledger of what was done."),
     "control": ("control", "Create or upgrade the control database."),
 }
-
-EPILOG = (
-    "Exit status of every command: 0 done, 1 failed, 2 bad input (nothing ran), 3 partly done, 4 refused (a hold, a "
-    "limit, a missing right or approval)."
-)
 
 
 class LazyGroup(click.Group):
@@ -53,56 +52,79 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            from retention.policy.suggest import nearest
-
-            hint = nearest(args[0], COMMANDS)
-            raise click.UsageError(f"there is no command {args[0]!r}. {hint}".rstrip(), ctx) from error
-
 
 @click.group(
-    cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=LazyGroup,
+    epilog=exits(MEANINGS),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="retention")
 def retention() -> None:
     """Keep records as long as the law asks, then archive and delete them, and prove it.
 
     Policies stand in policies/*.yaml, databases and archives in retention.yaml. Start with `retention demo`, or with
-    `retention init` for a database of your own.
+    `retention init` for a database of your own. `retention COMMAND --help` explains a command.
     """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit. Errors that a person can mend end in a message, a hint and their exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # what the terminal cannot show, and keys that are no UTF-8, are escaped instead of ending in an error
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        status = _invoke(words)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, so that what cannot be written is still told
+    except BrokenPipeError:
+        # whoever read our output has gone; there is nobody left to tell, and nothing to flush at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = Failed.exit_status
+    except OSError as error:
+        what = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+        status = report(Failed(f"a file or the output could not be read or written: {what}"), as_json="--json" in words)
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)
+
+
+def _invoke(words: list[str]) -> int:
+    """Run the command and return its exit status; every error of ours and of click's is told here."""
+    as_json = "--json" in words
     try:
         status = retention.main(args=words, prog_name="retention", standalone_mode=False)
+    except SystemExit as ended:
+        status = ended.code
     except click.exceptions.Abort:
         click.echo("\nStopped; nothing more is done.", err=True)
-        sys.exit(3)
-    except click.ClickException as error:
+        return 3
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        sys.exit(2)
+        return InputError.exit_status
+    except click.ClickException as error:
+        return report(_input_error(error), as_json=as_json)
     except RetentionError as error:
-        report(error, as_json="--json" in words)
-        sys.exit(error.exit_status)
-    except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has gone; there is nobody left to tell
-        sys.exit(1)
-    sys.exit(status if isinstance(status, int) else 0)
+        return report(error, as_json=as_json)
+    return status if isinstance(status, int) else 0
 
 
-def report(error: RetentionError, *, as_json: bool) -> None:
-    """Print the error to standard error: as a sentence and what to do, or, for machines, as JSON."""
+def _input_error(error: click.ClickException) -> InputError:
+    """What click found wrong with the words, in the form of our own errors."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    path = "retention" if context is None else context.command_path
+    message = error.format_message().rstrip(".")
+    return InputError(message[:1].lower() + message[1:], hint=f"`{path} --help` says what may be written")
+
+
+def report(error: RetentionError, *, as_json: bool) -> int:
+    """Print the error to standard error: as a sentence and what to do, or, for machines, as JSON. Returns its exit status."""
     if as_json:
         body: dict[str, object] = {"code": error.code, "message": error.message, "hint": error.hint}
         click.echo(json.dumps({"error": body}, ensure_ascii=False), err=True)
-        return
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {error.message}", err=True)
-    if error.hint:
-        click.echo(f"  {error.hint}", err=True)
+    else:
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {error.message}", err=True)
+        if error.hint:
+            click.echo(f"  {error.hint}", err=True)
+    return error.exit_status

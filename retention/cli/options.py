@@ -1,8 +1,9 @@
-"""Options that several commands share, and what their words become."""
+"""Options that several commands share, what their words become, and how the person at the terminal is asked."""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from retention.errors import InputError
+from retention.errors import InputError, NotFound
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -25,16 +26,16 @@ def config_option(command: Decorated) -> Decorated:
     return click.option(
         "--config",
         "config",
+        metavar="FILE",
         type=click.Path(path_type=Path, dir_okay=False),
         default=Path("retention.yaml"),
-        show_default="./retention.yaml",
-        help="The project's retention.yaml; policies/ and relative paths lie beside it.",
+        help="The project's retention.yaml; the one here if left out.",
     )(command)
 
 
 def json_option(command: Decorated) -> Decorated:
-    """`--json`: one JSON document on standard output."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(command)
+    """`--json`: one JSON document on standard output, and errors as JSON on standard error."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")(command)
 
 
 def yes_option(command: Decorated) -> Decorated:
@@ -44,12 +45,9 @@ def yes_option(command: Decorated) -> Decorated:
 
 def as_of_option(command: Decorated) -> Decorated:
     """`--as-of WHEN`: judge expiry at another time than now."""
-    return click.option(
-        "--as-of",
-        "as_of",
-        metavar="WHEN",
-        help="Judge expiry as of this day (2026-10-01, its first moment in the project's zone) or time (ISO 8601).",
-    )(command)
+    return click.option("--as-of", "as_of", metavar="WHEN", help="Judge as of this day (2026-10-01) or time, not now.")(
+        command
+    )
 
 
 def open_engine(config: Path) -> Engine:
@@ -58,6 +56,16 @@ def open_engine(config: Path) -> Engine:
     from retention.disposition.engine import Engine
 
     return Engine(load_project(config))
+
+
+def known_class(engine: Engine, address: str | None) -> str | None:
+    """The class that an option names, or None where it is left out. Raises NotFound with the nearest name."""
+    from retention.policy.suggest import nearest
+
+    classes = engine.project.config.classes
+    if address is not None and address not in classes:
+        raise NotFound(f'there is no record class "{address}"', hint=nearest(address, classes))
+    return address
 
 
 def parse_when(text: str | None, zone: ZoneInfo) -> datetime:
@@ -73,7 +81,7 @@ def parse_when(text: str | None, zone: ZoneInfo) -> datetime:
         return instant_of(moment, zone) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
         raise InputError(
-            f"--as-of {text!r} is neither a day nor a time", hint="write 2026-10-01 or 2026-10-01T02:00:00+08:00"
+            f'--as-of "{text}" is neither a day nor a time', hint="write 2026-10-01 or 2026-10-01T02:00:00+08:00"
         ) from None
 
 
@@ -84,7 +92,25 @@ def parse_day(text: str | None, option: str) -> date | None:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise InputError(f"{option} {text!r} is not a day", hint="write it as 2026-10-01") from None
+        raise InputError(f'{option} "{text}" is not a day', hint="write it as 2026-10-01") from None
+
+
+def must_be_asked(*, yes: bool, as_json: bool) -> None:
+    """Raise InputError, before anything is done, where a confirmation is needed and nobody can be asked for it."""
+    if yes:
+        return
+    if as_json:
+        raise InputError("--json cannot ask for confirmation", hint="add --yes")
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise InputError("there is nobody to ask for confirmation", hint="add --yes to do what would be asked")
+
+
+def confirmed(question: str, *, yes: bool) -> bool:
+    """Whether the person at the terminal agrees; says so where not."""
+    if yes or click.confirm(question):
+        return True
+    click.echo("Nothing was done.")
+    return False
 
 
 def print_json(document: object) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from retention.cli.exits import exits
 from retention.cli.options import as_of_option, config_option, json_option, open_engine, parse_when, print_json
 
 
-@click.command()
+@click.command(epilog=exits({4: "refused: a table cannot be handled safely"}))
 @click.argument("policies", nargs=-1, metavar="[POLICY]...")
 @config_option
 @as_of_option

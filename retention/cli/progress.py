@@ -66,6 +66,12 @@ class Progress:
             elif not self._quiet and now - self._told >= self.EVERY:
                 self._told = now
                 left = max(self._due - self._done, 0) / rate if rate else 0.0
-                click.echo(
+                self._say(
                     f"{self._name}: {self._done:,} of {self._due:,} records, {rate:,.0f} a second, {left:,.0f} s left"
                 )
+
+    def _say(self, line: str) -> None:
+        try:
+            click.echo(line)
+        except OSError:
+            self._quiet = True  # nobody reads on; that ends the telling, never the run

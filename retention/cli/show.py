@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from retention.disposition.plan import Plan, PolicyPlan
+    from zoneinfo import ZoneInfo
+
+    from retention.disposition.plan import LimitUse, Plan, PolicyPlan
 
 #: what becomes of a record, in the order of the sum, and how a person says it
 FATES: tuple[tuple[str, str], ...] = (
@@ -31,19 +33,33 @@ def console() -> Console:
     return found if found.is_terminal else Console(highlight=False, width=110)
 
 
-def grid(*columns: str, rows: Iterable[Sequence[object]], right: Sequence[int] = ()) -> Table:
-    """A table without lines; the columns numbered in ``right`` are figures."""
+def grid(
+    *columns: str, rows: Iterable[Sequence[object]], right: Sequence[int] = (), whole: Sequence[int] = ()
+) -> Table:
+    """A table without lines. Columns numbered in ``right`` are figures; those in ``whole`` (names that people copy) are
+    never broken over lines."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(columns), header_style="bold")
     for number, name in enumerate(columns):
-        table.add_column(name, justify="right" if number in right else "left", overflow="fold")
+        table.add_column(
+            name,
+            justify="right" if number in right else "left",
+            overflow="fold",
+            no_wrap=number in whole or number in right,
+        )
     for row in rows:
         table.add_row(*(f"{cell:,}" if isinstance(cell, int) else Text(str(cell)) for cell in row))
     return table
 
 
-def local(instant: str, zone: ZoneInfo) -> str:
-    """An ISO instant as the project's local time, to the minute."""
-    return datetime.fromisoformat(instant).astimezone(zone).strftime("%Y-%m-%d %H:%M")
+def local(instant: str | datetime, zone: ZoneInfo) -> str:
+    """An instant (ISO text, or aware) as the project's local time, to the minute."""
+    moment = datetime.fromisoformat(instant) if isinstance(instant, str) else instant
+    return moment.astimezone(zone).strftime("%Y-%m-%d %H:%M")
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """``1 record``, ``2,000 records``; ``many`` where the plural is not made by an s."""
+    return f"{number:,} {one}" if number == 1 else f"{number:,} {one + 's' if many is None else many}"
 
 
 def show_plan(out: Console, plan: Plan, zone: ZoneInfo) -> None:
@@ -52,46 +68,55 @@ def show_plan(out: Console, plan: Plan, zone: ZoneInfo) -> None:
         _show_policy(out, policy, zone)
     for address, records in plan.uncovered.items():
         if records:
-            out.print(f"[bold]{records:,}[/] records of {address} are covered by no policy: they are kept.")
+            out.print(Text(f"{counted(records, 'record')} of {address}: no policy covers them, so they stay."))
 
 
 def _show_policy(out: Console, plan: PolicyPlan, zone: ZoneInfo) -> None:
     out.print(Text.assemble((plan.policy, "bold cyan"), "  ", plan.title))
-    if plan.cutoff is None:
-        rule = "nothing ever expires"
-    else:
-        rule = f"what counts from before {plan.cutoff} has expired"
-    out.print(Text(f"  {plan.records}, as of {local(plan.as_of, zone)} {zone.key}: {rule}"))
+    rule = "nothing expires" if plan.cutoff is None else f"expired is what is dated before {plan.cutoff}"
+    out.print(Text(f"  {plan.records} as of {local(plan.as_of, zone)} ({zone.key}): {rule}"))
     rows: list[tuple[str, object, str]] = []
     for field, words in FATES:
         count = getattr(plan, field)
         if count or field == "due":
             rows.append((f"  {words}", count, _why(plan, field)))
     rows.append(("  matched in all", plan.matched, ""))
-    out.print(grid("", "", "", rows=rows, right=(1,)))
-    if plan.by_tag:
-        out.print(Text(f"  by tag: {_counts(plan.by_tag)}"))
-    if plan.by_month:
-        out.print(Text(f"  by month: {_months(plan.by_month)}"))
+    out.print(grid("", "", "", rows=rows, right=(1,), whole=(0,)))
+    facts = [("by tag", _counts(plan.by_tag)), ("by month", _months(plan.by_month))]
+    facts += [(f"limit {use.name}", _limit(use)) for use in plan.limits]
+    out.print(grid("", "", rows=[(f"  {name}", text) for name, text in facts if text], whole=(0,)))
     for use in plan.limits:
-        share = f"{use.planned / use.limit:.0%}" if use.limit else "all"
-        line = Text(f"  limit {use.name} {use.written}: {use.planned:,} of {use.limit:,} records, {share} used")
-        out.print(Text.assemble(line, (" — EXCEEDED, nothing will be deleted", "bold red")) if use.exceeded else line)
+        if use.exceeded:
+            out.print(
+                Text(f"  The plan exceeds the limit {use.name}: nothing of this policy will be deleted.", "bold red")
+            )
     if plan.unreadable_tags:
-        out.print(
-            Text(f"  {plan.unreadable_tags:,} records have tags that cannot be read; they are never deleted", "yellow")
-        )
+        said = counted(plan.unreadable_tags, "record has", "records have")
+        out.print(Text(f"  {said} tags that cannot be read; such records are never deleted.", "yellow"))
     out.print()
 
 
 def _why(plan: PolicyPlan, field: str) -> str:
     if field == "due" and plan.dependents:
-        return "with " + ", ".join(f"{rows:,} rows of {table}" for table, rows in plan.dependents.items())
+        return "with " + ", ".join(f"{counted(rows, 'row')} of {table}" for table, rows in plan.dependents.items())
     if field == "kept_by_other":
         return _counts(plan.kept_by)
     if field == "held":
         return _counts(plan.held_by)
     return ""
+
+
+def _limit(use: LimitUse) -> str:
+    most = f"{use.limit:,}"
+    if use.written.endswith("%"):
+        most += f" ({Decimal(use.written.removesuffix('%')).normalize():f}% of the class)"
+    return f"{use.planned:,} of at most {most}: {_share(use.planned, use.limit)} used"
+
+
+def _share(part: int, whole: int) -> str:
+    if part == 0 or whole == 0:
+        return "0%" if part == 0 else "all"
+    return "under 1%" if part * 100 < whole else f"{part / whole:.0%}"
 
 
 def _counts(counts: Mapping[str, int], most: int = 8) -> str:

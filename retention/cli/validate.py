@@ -6,19 +6,20 @@ from pathlib import Path
 
 import click
 
+from retention.cli.exits import exits
 from retention.cli.options import config_option, json_option, open_engine, print_json
 from retention.errors import PolicyFilesError
 
 
-@click.command()
+@click.command(epilog=exits({0: "every file is valid", 2: "there are mistakes, or a database cannot be asked"}))
 @config_option
 @json_option
-@click.option("--offline", is_flag=True, help="Check the files alone, without asking the databases for their columns.")
-def validate(config: Path, as_json: bool, offline: bool) -> None:
+@click.option("--offline", is_flag=True, help="Check the files alone, not the databases.")
+def validate(config: Path, as_json: bool, offline: bool) -> int:
     """Check retention.yaml and every file in policies/, and show every mistake at once.
 
     Each mistake is one line: file:line:column: what is wrong, what would be right. While any file has one, no policy
-    runs: the missing policy may be the one that retains. Exit status 2 if there are mistakes.
+    runs: the missing policy may be the one that retains.
     """
     try:
         engine = open_engine(config)
@@ -45,12 +46,14 @@ def validate(config: Path, as_json: bool, offline: bool) -> None:
         for problem in problems:
             click.echo(str(problem), err=True)
         if problems:
-            click.echo(
-                f"{len(problems)} mistake{'s' if len(problems) > 1 else ''}; no policy runs until they are mended.",
-                err=True,
-            )
+            click.echo(_closing(len(problems)), err=True)
         else:
             names = [policy.name for policy in engine.policies()]
-            click.echo(f"{len(names)} policies are valid: {', '.join(names)}.")
-    if problems:
-        raise SystemExit(PolicyFilesError.exit_status)
+            click.echo(f"{len(names)} {'policy is' if len(names) == 1 else 'policies are'} valid: {', '.join(names)}.")
+    return PolicyFilesError.exit_status if problems else 0
+
+
+def _closing(problems: int) -> str:
+    if problems == 1:
+        return "1 mistake; no policy runs until it is mended."
+    return f"{problems:,} mistakes; no policy runs until they are mended."

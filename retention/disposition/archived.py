@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ArchivedRecord:
-    """One deletion of one record. ``inclusion`` and ``values`` are None once the archive copy was destroyed."""
+    """One deletion of one record. ``inclusion`` and ``values`` are None once the archive copy was destroyed: then the key
+    lies in the range of the batch's keys, and nobody can tell any more whether the record was among them."""
 
     batch: Batch
     run: Run
@@ -32,14 +33,10 @@ class ArchivedRecord:
 
 
 def find_archived(engine: Engine, address: str, key: tuple[object, ...]) -> list[ArchivedRecord]:
-    """Every committed batch whose archive file holds the record, oldest first (it may have been restored in between)."""
-    with engine.control.read() as connection:
-        candidates = [
-            (batch, runs.get(connection, batch.run_id)) for batch in batches.candidates(connection, address, key[0])
-        ]
+    """Every deletion of the record that the archives still prove, oldest first (it may have been restored in between)."""
     found: list[ArchivedRecord] = []
-    for batch, run in candidates:
-        if batch.archive is None or batch.destroyed_at is not None:
+    for batch, run in _candidates(engine, address, key):
+        if batch.archive is None or batch.destroyed_by_run is not None:
             continue
         store = engine.store(batch.archive)
         manifest = read_manifest(store, batch)
@@ -48,6 +45,22 @@ def find_archived(engine: Engine, address: str, key: tuple[object, ...]) -> list
             row = find_key(store, manifest, key)
             found.append(ArchivedRecord(batch=batch, run=run, inclusion=inclusion, values=row[1] if row else None))
     return found
+
+
+def find_unprovable(engine: Engine, address: str, key: tuple[object, ...]) -> list[ArchivedRecord]:
+    """Every batch that may have deleted the record and has no archive copy (any more) that could tell, oldest first."""
+    return [
+        ArchivedRecord(batch=batch, run=run, inclusion=None, values=None)
+        for batch, run in _candidates(engine, address, key)
+        if batch.archive is None or batch.destroyed_by_run is not None
+    ]
+
+
+def _candidates(engine: Engine, address: str, key: tuple[object, ...]) -> list[tuple[Batch, Run]]:
+    with engine.control.read() as connection:
+        return [
+            (batch, runs.get(connection, batch.run_id)) for batch in batches.candidates(connection, address, key[0])
+        ]
 
 
 def read_manifest(store: Store, batch: Batch) -> Manifest:

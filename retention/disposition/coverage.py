@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from retention.disposition.held import HeldView, read_holds
+from retention.disposition.holding import touched
 from retention.holds.hold import Hold
 from retention.sources import statements
 
@@ -17,7 +18,9 @@ def covered(engine: Engine, hold: Hold) -> dict[str, int]:
     """Class address -> records that the hold covers now, dependents' holds included; classes without any are left out."""
     found: dict[str, int] = {}
     holds = replace(read_holds(engine), holds=(hold,))
-    for address in engine.project.config.classes:
+    classes = engine.project.config.classes
+    sources = {classes[address].source for address in touched(engine, hold.scope) if address in classes}
+    for address in (address for source in sorted(sources) for address in engine.addresses(source)):
         bound = engine.bound(address)
         session = bound.source.session()
         try:

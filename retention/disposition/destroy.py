@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from retention.archive.write import discard
-from retention.disposition.archived import expected
 from retention.disposition.held import read_holds, refuse_unconfirmed
 from retention.disposition.held_copies import covering
-from retention.disposition.owner import take_over
+from retention.errors import RetentionError
 from retention.failpoint import failpoint
 from retention.ledger import batches, runs
 from retention.ledger.batches import Batch
+from retention.ledger.owner import this_process
 from retention.ledger.runs import Run, RunKind, RunState
 from retention.policy.calendar import local_day
 
@@ -27,7 +27,7 @@ class DestructionPlan:
     archive: str
     due: tuple[Batch, ...]
     held: tuple[Batch, ...]
-    #: a destruction that was interrupted and is finished first
+    #: a destruction that was interrupted; the new one goes on with what it left
     started: Run | None
 
     @property
@@ -73,23 +73,22 @@ def plan_destruction(engine: Engine, names: tuple[str, ...]) -> list[Destruction
 
 
 def destroy(engine: Engine, plan: DestructionPlan) -> Destroyed:
-    """Destroy what is due and still not held when its turn comes. Interrupted, the next destruction finishes it.
+    """Destroy what is due and still not held when its turn comes. Interrupted, the next destruction goes on with it.
 
-    The manifest goes first: a batch without its manifest was decided on under the fence, and only its rest is removed.
+    Raises Refused while a hold is pending or another process destroys, SourceFailed, ArchiveFailed; what was done stands.
     """
-    run = plan.started or _begin(engine, plan)
-    if not take_over(engine, run):
-        raise runs.taken(run.id)
+    run = _begin(engine, plan)
     done = held = 0
-    with engine.control.read() as connection:
-        promised = [batches.get(connection, str(batch_id)) for batch_id in (run.plan or {})["batches"]]
-    for batch in promised:
-        if batch.destroyed_at is not None:
-            continue
-        if _destroy_batch(engine, run, batch):
-            done += 1
-        else:
-            held += 1
+    try:
+        for batch in plan.due:
+            if _destroy_batch(engine, run, batch):
+                done += 1
+            else:
+                held += 1
+    except RetentionError as error:
+        with engine.control.write() as connection:
+            runs.move(connection, run.id, RunState.FAILED, reason=error.message, at=engine.now(), owner=run.owner)
+        raise
     result = Destroyed(run=run.id, archive=plan.archive, destroyed=done, held=held + len(plan.held))
     with engine.control.write() as connection:
         runs.move(
@@ -99,13 +98,19 @@ def destroy(engine: Engine, plan: DestructionPlan) -> Destroyed:
             reason="everything due was done",
             at=engine.now(),
             result=result.to_json(),
+            owner=run.owner,
         )
     return result
 
 
 def _begin(engine: Engine, plan: DestructionPlan) -> Run:
+    """Write the destruction down as this process's; it takes the place of one that was interrupted."""
     now = engine.now()
     with engine.control.write() as connection:
+        for before in runs.unfinished(connection, plan.archive, kind=RunKind.DESTRUCTION):
+            runs.own(connection, before.id, this_process(), now)  # raises RunTaken while its process lives
+            reason = "it was interrupted; a new destruction goes on with what it left"
+            runs.move(connection, before.id, RunState.CANCELLED, reason=reason, at=now)
         run = runs.create(
             connection,
             kind=RunKind.DESTRUCTION,
@@ -118,7 +123,8 @@ def _begin(engine: Engine, plan: DestructionPlan) -> Run:
             plan={"batches": [batch.id for batch in plan.due], "held": [batch.id for batch in plan.held]},
             at=now,
         )
-        return runs.move(connection, run.id, RunState.RUNNING, reason="started", at=now)
+        runs.move(connection, run.id, RunState.RUNNING, reason="started", at=now)
+        return runs.own(connection, run.id, this_process(), now)
 
 
 def _destroy_batch(engine: Engine, run: Run, batch: Batch) -> bool:
@@ -128,24 +134,27 @@ def _destroy_batch(engine: Engine, run: Run, batch: Batch) -> bool:
     source = batch.records.partition(".")[0]
     session = engine.source(source).session()
     try:
-        # The class's fence, as for a deletion in the source: a hold that returns while this goes on has waited for it,
-        # and one that returned before it is read here.
+        # The fences of the source, as for a deletion in it: a hold that returns while this goes on has waited for it, and
+        # one that returned before it is read here.
         session.begin(write=True)
-        session.share_fence([batch.records])
+        session.share_fence([batch.records, *engine.addresses(source)])
         failpoint("destroy.after-fence")
-        if store.exists(batch.manifest):
-            holds = read_holds(engine)
-            refuse_unconfirmed(holds, source)
-            if covering(engine, store, batch, holds):
-                return False
-            store.remove(batch.manifest)
-            failpoint("destroy.after-manifest")
-        with engine.control.read() as connection:
-            paths = [file.path for file in expected(connection, batch).files]
+        holds = read_holds(engine)
+        refuse_unconfirmed(holds, source)
+        if covering(engine, store, batch, holds):
+            return False
+        with engine.control.write() as connection:
+            runs.seen(connection, run.id, this_process(), engine.now())  # raises RunTaken where another took it over
+            batches.begin_destruction(connection, batch.id, run.id)
+            paths = [file.path for file in batches.files(connection, batch.id)]
+        failpoint("destroy.after-begun")
+        discard(store, [batch.manifest])
+        failpoint("destroy.after-manifest")
         discard(store, paths)
         failpoint("destroy.after-files")
         with engine.control.write() as connection:
             batches.destroyed(connection, batch.id, run.id, engine.now())
+        failpoint("destroy.after-settled")
         return True
     finally:
         session.close()

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from retention.archive.store import Store, open_store
 from retention.config import Project
-from retention.errors import NotFound, PolicyFilesError
+from retention.errors import NotFound, PolicyFilesError, SchemaUnsafe, SourceFailed
 from retention.ledger.control import Control
 from retention.policy.mark import Problem
-from retention.policy.policy import Policy
+from retention.policy.policy import LegalBound, Policy
 from retention.policy.suggest import nearest
 from retention.sources.bind import bind
 from retention.sources.bound_class import BoundClass
@@ -46,7 +46,13 @@ class Engine:
     @property
     def person(self) -> str:
         """Who is at the keyboard, for the ledger: RETENTION_USER where a wrapper sets it, else the login name."""
-        return os.environ.get("RETENTION_USER", "").strip() or getpass.getuser()
+        named = os.environ.get("RETENTION_USER", "").strip()
+        if named:
+            return named
+        try:
+            return getpass.getuser()
+        except (KeyError, OSError):  # in a container, say, whose user has no name
+            return f"uid {os.getuid()}"
 
     def source(self, name: str) -> Source:
         """The source of that name. Raises NotFound."""
@@ -70,11 +76,11 @@ class Engine:
     def kin(self, address: str) -> dict[str, BoundClass]:
         """The classes of the same source, bound: holds on one may cover records of another."""
         source = self.project.config.classes[address].source
-        return {
-            other: self.bound(other)
-            for other, declared in self.project.config.classes.items()
-            if declared.source == source
-        }
+        return {other: self.bound(other) for other in self.addresses(source)}
+
+    def addresses(self, source: str) -> list[str]:
+        """The classes of a source, declared there, none of them bound."""
+        return [address for address, declared in self.project.config.classes.items() if declared.source == source]
 
     def store(self, archive: str) -> Store:
         """The archive of that name. Raises NotFound, ArchiveFailed."""
@@ -91,26 +97,30 @@ class Engine:
         return sorted(chosen or self.project.policies.policies, key=lambda policy: policy.name)
 
     def problems(self) -> list[Problem]:
-        """What only the databases can tell: tables, columns and types that the files name wrongly."""
+        """What only the databases can tell, of all classes at once: names and types that the files have wrong, tables
+        that cannot be handled safely, and databases that do not answer."""
         found: list[Problem] = []
-        for address in self.project.config.classes:
+        for address, declared in self.project.config.classes.items():
             try:
-                bound = self.bound(address)
+                found.extend(self._unfit(self.bound(address)))
             except PolicyFilesError as error:
                 found.extend(error.problems)
-                continue
-            for policy in self.project.policies.of(address):
-                found.extend(check(bound, policy, self.project.policies.timezone))
+            except (SchemaUnsafe, SourceFailed) as error:
+                message, remedy = (text.replace("\n", ";") for text in (error.message, error.hint))
+                found.append(Problem(mark=declared.mark, message=message, remedy=remedy))
         return sorted(found)
 
     def checked(self, address: str) -> BoundClass:
-        """``bound``, with every policy of the class tested against its columns (any may be the one that retains)."""
+        """``bound``, with every policy and legal bound of the class tested against its columns (any may be what retains)."""
         bound = self.bound(address)
-        problems = [
-            problem
-            for policy in self.project.policies.of(address)
-            for problem in check(bound, policy, self.project.policies.timezone)
-        ]
+        problems = self._unfit(bound)
         if problems:
             raise PolicyFilesError(problems)
         return bound
+
+    def _unfit(self, bound: BoundClass) -> list[Problem]:
+        """Where the policies and legal bounds of the class do not fit its table."""
+        policies = self.project.policies
+        bounds = [one for one in policies.bounds if one.records == bound.address]
+        rules: tuple[Policy | LegalBound, ...] = (*policies.of(bound.address), *bounds)
+        return [problem for rule in rules for problem in check(bound, rule, policies.timezone)]

@@ -10,7 +10,6 @@ from retention.disposition.batch import Lane, dispose
 from retention.disposition.job import Disposed, Job, Window
 from retention.disposition.windows import Windows
 from retention.errors import SourceFailed
-from retention.sources.predicate import due
 from retention.sources.read import Widen
 from retention.sources.source import SourceBusy
 
@@ -23,10 +22,7 @@ def execute(job: Job) -> None:
 
     Raises the first error of any lane, after the other lanes have ended their batch.
     """
-    import sqlalchemy as sa
-
-    # Windows are a hint, so they leave the holds out: a held row only makes a batch smaller.
-    windows = Windows(job, due(job.bound, job.policy, job.policies, job.as_of, sa.false()))
+    windows = Windows(job)
     try:
         with ThreadPoolExecutor(max_workers=job.source.in_flight, thread_name_prefix="lane") as pool:
             lanes = [pool.submit(_work, job, windows) for _ in range(job.source.in_flight)]

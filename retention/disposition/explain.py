@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from retention.disposition.archived import ArchivedRecord, find_archived
+from retention.disposition.archived import ArchivedRecord, find_archived, find_unprovable
 from retention.disposition.held import HeldView, read_holds
 from retention.holds.hold import Hold
-from retention.policy.decide import Decision, Fate, decide
+from retention.policy.calendar import day_start
+from retention.policy.clock import Moment, expires
+from retention.policy.decide import Decision, Fate, Record, decide, moment_of
+from retention.policy.policy import Retain
 from retention.sources import statements
+from retention.sources.bound_class import BoundClass
 from retention.sources.keys import key_from_text
 from retention.sources.record import read_record
 
@@ -28,7 +32,8 @@ class Explanation:
     decision: Decision | None
     #: holds that cover the record now, released ones within their grace included
     holds: tuple[Hold, ...]
-    #: every time that it was archived and deleted, oldest first
+    #: every time that it was archived and deleted, oldest first; where there is nothing else to say of the key: every
+    #: batch that may have held it and cannot be looked into any more
     archived: tuple[ArchivedRecord, ...]
     outcome: str
 
@@ -56,6 +61,8 @@ def explain(engine: Engine, address: str, text: str, as_of: datetime) -> Explana
     if record is not None:
         decision = decide(record, bound.record_class, engine.project.policies, as_of, bool(covering))
     archived = tuple(find_archived(engine, address, key))
+    if record is None and not archived:
+        archived = tuple(find_unprovable(engine, address, key))
     return Explanation(
         records=address,
         key=key,
@@ -63,42 +70,78 @@ def explain(engine: Engine, address: str, text: str, as_of: datetime) -> Explana
         decision=decision,
         holds=covering,
         archived=archived,
-        outcome=_outcome(engine, decision, covering, archived),
+        outcome=_gone(archived)
+        if record is None or decision is None
+        else _outcome(engine, record, bound, decision, covering),
     )
 
 
-def _outcome(
-    engine: Engine, decision: Decision | None, holds: tuple[Hold, ...], archived: tuple[ArchivedRecord, ...]
-) -> str:
-    if decision is None:
-        if archived:
-            last = archived[-1]
-            return f"It was archived and deleted by run {last.run.id} under {last.run.policy}."
+def _gone(archived: tuple[ArchivedRecord, ...]) -> str:
+    if not archived:
         return "There is no such record, and no archive of ours holds it."
+    last = archived[-1]
+    went = f"archived and deleted on {last.batch.resolved_at:%Y-%m-%d} by run {last.run.id} under {last.run.policy}"
+    if last.inclusion is not None:
+        return f"It was {went}."
+    went = went if last.batch.archive is not None else went.removeprefix("archived and ")
+    what = f"There is no such record. Its key lies among those of the {last.batch.rows:,} records {went}"
+    if last.batch.archive is None:
+        return f"{what}; they were not archived, so nobody can tell whether it was one of them."
+    if last.batch.destroyed_at is None:
+        return f"{what}; their archive copy is being destroyed by run {last.batch.destroyed_by_run}."
+    return (
+        f"{what}; their archive copy was destroyed on {last.batch.destroyed_at:%Y-%m-%d} by run"
+        f" {last.batch.destroyed_by_run}, so nobody can tell any more whether it was one of them."
+    )
+
+
+def _outcome(engine: Engine, record: Record, bound: BoundClass, decision: Decision, holds: tuple[Hold, ...]) -> str:
+    if record.tags is None:
+        return "It is kept: its tags cannot be read, so nobody can tell which policies ask for it."
     if decision.operative is None:
         return "No policy matches it: it is kept, and counted as uncovered."
     if holds:
-        names = ", ".join(hold.id for hold in holds)
-        grace = engine.project.config.hold_release_grace
-        return f"Nothing happens to it while {names} covers it, and for {grace.days} days after the release."
-    fates = {judgement.policy.name: judgement.fate for judgement in decision.judgements if judgement.matched}
-    if Fate.DUE in fates.values():
+        return "Nothing happens to it: " + "; ".join(_protects(hold, engine) for hold in holds) + "."
+    matching = [judgement for judgement in decision.judgements if judgement.matched]
+    if any(judgement.fate is Fate.DUE for judgement in matching):
         return f"The next run of {decision.operative} archives and deletes it."
-    missing = sorted(name for name, fate in fates.items() if fate is Fate.NO_CLOCK)
+    missing = sorted(judgement.policy.name for judgement in matching if judgement.fate is Fate.NO_CLOCK)
     if missing:
         return f"It is kept: {', '.join(missing)} matches it, and it has no clock to count from."
-    day = _last_expiry(decision)
+    day = _last_expiry(engine, record, bound, decision)
     if day is None:
-        return "It is kept for ever: the period of a matching policy never ends."
-    return f"The first run of {decision.operative} on or after {day} archives and deletes it, if nothing changes."
+        return "It is kept for ever: the period of a rule that covers it never ends."
+    return f"The first run of {decision.operative} {day} archives and deletes it, if nothing changes."
 
 
-def _last_expiry(decision: Decision) -> date | None:
-    """The day from which every matching policy's period is over."""
-    days: list[date] = []
-    for judgement in decision.judgements:
-        if judgement.matched:
-            if judgement.expires is None:
-                return None
-            days.append(judgement.expires.date() if isinstance(judgement.expires, datetime) else judgement.expires)
-    return max(days)
+def _protects(hold: Hold, engine: Engine) -> str:
+    grace = engine.project.config.hold_release_grace
+    if hold.released_at is None:
+        return f"{hold.id} covers it until it is released, and for {_span(grace)} after"
+    return f"{hold.id} is released and protects it until {hold.released_at + grace:%Y-%m-%d %H:%M} UTC"
+
+
+def _span(grace: timedelta) -> str:
+    days, hours = grace.days, grace.seconds // 3600
+    return " ".join(
+        f"{count} {unit}" for count, unit in ((days, "days"), (hours, "hours")) if count or not (days or hours)
+    )
+
+
+def _last_expiry(engine: Engine, record: Record, bound: BoundClass, decision: Decision) -> str | None:
+    """From when every matching policy's period and every legal minimum is over: "on or after DAY" or "after TIME"."""
+    zone = engine.project.policies.timezone
+    ends: list[Moment | None] = [judgement.expires for judgement in decision.judgements if judgement.matched]
+    created = bound.record_class.created
+    moment = None if created is None else moment_of(record.values[created], bound.record_class)
+    for minimum in decision.minimums:
+        ends.append(None if moment is None else expires(Retain(period=minimum.period), moment, zone))
+    instants: dict[datetime, str] = {}
+    for end in ends:
+        if end is None:
+            return None
+        if isinstance(end, datetime):
+            instants[end] = f"after {end:%Y-%m-%d %H:%M:%S} UTC"
+        else:
+            instants[day_start(end, zone)] = f"on or after {end}"
+    return instants[max(instants)]

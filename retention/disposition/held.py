@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -10,9 +11,11 @@ import pyarrow as pa
 
 from retention.errors import Refused
 from retention.holds.hold import Hold
-from retention.holds.scope import Keys
+from retention.holds.scope import Everything, Keys, Matching, Subject, Tagged, WholeClass
 from retention.ledger import holds as hold_rows
+from retention.policy.record_class import RecordClass
 from retention.sources.bound_class import BoundClass
+from retention.sources.check import check_condition
 from retention.sources.keys import key_from_text
 from retention.sources.predicate import held, held_keys
 
@@ -21,6 +24,12 @@ if TYPE_CHECKING:
 
     from retention.disposition.engine import Engine
     from retention.sources.source import Session
+
+
+class HoldPending(Refused):
+    """A hold is being placed, or could not be confirmed. It passes by itself, or with `retention hold confirm`."""
+
+    code = "hold-pending"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,24 +41,60 @@ class HoldsInEffect:
     holds: tuple[Hold, ...]
     #: sources that some hold is not yet confirmed by: every deletion there is refused
     unconfirmed: frozenset[str]
+    #: why some hold cannot be applied with today's retention.yaml, a sentence each: every deletion is refused
+    lost: tuple[str, ...] = ()
 
 
 def read_holds(engine: Engine) -> HoldsInEffect:
     """Read the holds in effect now, from one state of the control database."""
     now = engine.now()
+    classes = engine.project.config.classes
     with engine.control.read() as connection:
+        holds = tuple(hold_rows.active(connection, now, engine.project.config.hold_release_grace))
         return HoldsInEffect(
             epoch=hold_rows.epoch(connection),
             at=now,
-            holds=tuple(hold_rows.active(connection, now, engine.project.config.hold_release_grace)),
+            holds=holds,
             unconfirmed=frozenset(hold_rows.pending_sources(connection)),
+            lost=tuple(reason for hold in holds if (reason := _lost(hold, classes)) is not None),
         )
 
 
+def _lost(hold: Hold, classes: Mapping[str, RecordClass]) -> str | None:
+    """What the hold names and retention.yaml no longer declares: a class that was renamed must not shake off its holds."""
+    scope = hold.scope
+    match scope:
+        case Keys() | WholeClass():
+            named: tuple[str, ...] = (scope.records,)
+        case Tagged() | Matching():
+            named = scope.records
+        case Subject():
+            declared = any(scope.subject in one.subjects for one in classes.values())
+            return (
+                None
+                if declared
+                else f"hold {hold.id} is on a {scope.subject}, which no class has as a subject any more"
+            )
+        case Everything():
+            return None
+    for address in named:
+        if address not in classes:
+            return f"hold {hold.id} is on {address}, which retention.yaml does not declare any more"
+        if isinstance(scope, Tagged) and classes[address].tags is None:
+            return f"hold {hold.id} is on a tag of {address}, which has no tags any more"
+    return None
+
+
 def refuse_unconfirmed(holds: HoldsInEffect, source: str) -> None:
-    """Raise Refused while a hold on ``source`` is pending: what it covers may not be known there yet."""
-    if source in holds.unconfirmed:
+    """Raise HoldPending while a hold on ``source`` is pending, for what it covers may not be known there yet, and Refused
+    while some hold cannot be applied at all."""
+    if holds.lost:
         raise Refused(
+            f"{holds.lost[0]}, so nothing is deleted",
+            hint="put back in retention.yaml what it names; or place the hold anew, then release this one",
+        )
+    if source in holds.unconfirmed:
+        raise HoldPending(
             f"a hold on source {source} is pending: it has not been confirmed there yet, so nothing there is deleted",
             hint="`retention hold list` shows it; `retention hold confirm` tries again once the source can be reached",
         )
@@ -69,6 +114,8 @@ class HeldView:
     def predicate(self, holds: HoldsInEffect, *, only: Hold | None = None) -> ColumnElement[bool]:
         """What is held now, or what one of the holds covers; call inside the transaction that uses it, after its fence
         was taken."""
+        for hold in holds.holds:
+            self._refuse_unknown_columns(hold)
         version = (holds.epoch, frozenset(hold.id for hold in holds.holds))
         if self._loaded != version:
             self._load_keys(holds)
@@ -80,6 +127,17 @@ class HeldView:
     def rolled_back(self) -> None:
         """The transaction in which keys may have been loaded is gone."""
         self._loaded = None
+
+    def _refuse_unknown_columns(self, hold: Hold) -> None:
+        """Raise Refused where a hold asks for what the table does not have (any more)."""
+        if not isinstance(hold.scope, Matching):
+            return
+        for bound in (self._kin[address] for address in hold.scope.records if address in self._kin):
+            for problem in check_condition(bound, hold.scope.where, self._engine.project.policies.timezone):
+                raise Refused(
+                    f"hold {hold.id} cannot be applied to {bound.address}: {problem.message}",
+                    hint="place a hold that covers the same records otherwise, then release this one",
+                )
 
     def _load_keys(self, holds: HoldsInEffect) -> None:
         for address, bound in self._kin.items():

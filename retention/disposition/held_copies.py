@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
 from retention.archive.find import rows_of
@@ -13,6 +15,7 @@ from retention.disposition.held import HoldsInEffect
 from retention.disposition.holding import touched
 from retention.holds.hold import Hold
 from retention.holds.scope import Everything, Keys, Matching, Subject, Tagged, WholeClass
+from retention.ledger import batches
 from retention.ledger import holds as hold_rows
 from retention.ledger.batches import Batch
 from retention.policy.calendar import local_day
@@ -20,9 +23,9 @@ from retention.policy.evaluate import holds_true, tags_of
 from retention.policy.moment import moment_of
 from retention.policy.record_class import RecordClass
 from retention.policy.tags import TagColumn, TagTable
+from retention.sources.keys import key_from_text, key_text
 
 if TYPE_CHECKING:
-    from datetime import date
     from zoneinfo import ZoneInfo
 
     from retention.disposition.engine import Engine
@@ -32,49 +35,55 @@ def covering(engine: Engine, store: Store, batch: Batch, holds: HoldsInEffect) -
     """The holds that cover some record of the batch, or may: what cannot be told from the copy counts as covered."""
     if not holds.holds:
         return []
+    with engine.control.read() as connection:
+        tables = [file.table for file in batches.files(connection, batch.id)]
+    near = [hold for hold in holds.holds if _may_cover(engine, batch, tables, hold)]
+    if not near or batch.destroyed_by_run is not None:  # of files that may be gone already nothing more can be told
+        return near
     manifest = read_manifest(store, batch)
-    return [hold for hold in holds.holds if _covers(engine, store, batch, manifest, hold)]
+    return [hold for hold in near if _covers(engine, store, batch, manifest, hold)]
 
 
-def _covers(engine: Engine, store: Store, batch: Batch, manifest: Manifest, hold: Hold) -> bool:
-    if isinstance(hold.scope, Everything | WholeClass) and hold.first_day is None and hold.last_day is None:
-        return batch.records in touched(engine, hold.scope) or _through_dependents(engine, manifest, hold)
+def _may_cover(engine: Engine, batch: Batch, tables: list[str], hold: Hold) -> bool:
+    """Whether the hold has to do with the batch's class, or with that of one of its dependents' tables."""
     declared = engine.project.config.classes.get(batch.records)
     if declared is None:
         return True  # the class is no longer declared, so nobody can say what its columns mean
-    if _through_dependents(engine, manifest, hold):
-        return True
-    if batch.records not in touched(engine, hold.scope):
-        return False
-    return _covers_a_row(engine, store, manifest, hold, declared)
+    return batch.records in touched(engine, hold.scope) or _through_dependents(engine, declared.source, tables, hold)
 
 
-def _through_dependents(engine: Engine, manifest: Manifest, hold: Hold) -> bool:
+def _through_dependents(engine: Engine, source: str, tables: list[str], hold: Hold) -> bool:
     """Whether the hold touches a class whose rows lie in this copy as somebody's dependents."""
     classes = engine.project.config.classes
-    tables = {file.table for file in manifest.files[1:]}
-    return any(
-        classes[address].table in tables and classes[address].source == manifest.source
-        for address in touched(engine, hold.scope)
-    )
+    others = [classes[address] for address in touched(engine, hold.scope) if address in classes]
+    return any(other.source == source and same_table(other.table, table) for other in others for table in tables)
 
 
-def _covers_a_row(engine: Engine, store: Store, manifest: Manifest, hold: Hold, declared: RecordClass) -> bool:
+def _covers(engine: Engine, store: Store, batch: Batch, manifest: Manifest, hold: Hold) -> bool:
+    if batch.records not in engine.project.config.classes:
+        return True
+    if _through_dependents(engine, manifest.source, [file.table for file in manifest.files[1:]], hold):
+        return True
+    if isinstance(hold.scope, Everything | WholeClass) and hold.first_day is None and hold.last_day is None:
+        return True
+    return _covers_a_row(engine, store, batch, manifest, hold)
+
+
+def _covers_a_row(engine: Engine, store: Store, batch: Batch, manifest: Manifest, hold: Hold) -> bool:
     zone = engine.project.policies.timezone
+    declared = engine.project.config.classes[batch.records]
     root = manifest.files[0]
-    keys = _held_keys(engine, hold)
-    joined = _joined_tags(store, manifest, declared)
+    keys = _held_keys(engine, batch.records, hold)
     rows = rows_of(store, root)
-    for text, row in zip(key_texts(rows, root), rows_as_values(rows, root), strict=True):
-        held = text in keys if isinstance(hold.scope, Keys) else None
-        try:
-            if (_scope_covers(hold, row, root, declared, zone, joined) if held is None else held) and _day_covers(
-                hold, row, declared, zone
-            ):
-                return True
-        except (Unreadable, KeyError):
-            return True
-    return False
+    try:
+        joined = _joined_tags(store, manifest, declared)
+        return any(
+            (text in keys if isinstance(hold.scope, Keys) else _scope_covers(hold, row, root, declared, zone, joined))
+            and _day_covers(hold, row, declared, zone)
+            for text, row in zip(key_texts(rows, root), rows_as_values(rows, root), strict=True)
+        )
+    except (Unreadable, KeyError, ArithmeticError):  # the last: numeric 'NaN' has no order in Python
+        return True
 
 
 def _scope_covers(
@@ -87,14 +96,15 @@ def _scope_covers(
 ) -> bool:
     match hold.scope:
         case Tagged(tag=tag):
-            tags = tags_of(
-                row, declared, _raw_tags(row, root, declared, joined), zone, is_json=_is_json(root, declared)
-            )
+            if declared.tags is None:
+                return True  # the class had tags when the hold was placed
+            raw = _raw_tags(row, root, declared, joined)
+            tags = tags_of(row, declared, raw, zone, is_json=_is_json(root, declared))
             return tags is None or tag in tags
         case Matching(where=where):
             return holds_true(where, row, declared, zone)
         case Subject(subject=subject, value=value):
-            return str(row[declared.subjects[subject]]) == value
+            return _names(row[declared.subjects[subject]], value)
         case _:
             return True
 
@@ -105,15 +115,29 @@ def _day_covers(hold: Hold, row: ArchivedValues, declared: RecordClass, zone: Zo
     moment = None if declared.created is None else moment_of(row[declared.created], declared)
     if moment is None:
         return True  # without that clock nobody can say that it lies outside
-    from datetime import datetime
-
     day: date = local_day(moment, zone) if isinstance(moment, datetime) else moment
     return (hold.first_day is None or day >= hold.first_day) and (hold.last_day is None or day <= hold.last_day)
 
 
-def _held_keys(engine: Engine, hold: Hold) -> frozenset[str]:
+def _names(found: object, value: str) -> bool:
+    """Whether a subject's column says ``value``, as generously as `sources.subject.is_subject` reads it."""
+    if found is None:
+        return False
+    if str(found).strip().lower() == value.strip().lower():
+        return True
+    try:
+        return not isinstance(found, str | bytes) and Decimal(str(found)) == Decimal(value.strip())
+    except InvalidOperation:
+        return False
+
+
+def _held_keys(engine: Engine, address: str, hold: Hold) -> frozenset[str]:
+    """The hold's keys as texts, each in the form in which the class's own keys are written."""
+    if not isinstance(hold.scope, Keys):
+        return frozenset()
+    bound = engine.bound(address)
     with engine.control.read() as connection:
-        return frozenset(str(key[0]) for key in hold_rows.keys(connection, hold.id))
+        return frozenset(key_text(key_from_text(bound, str(key[0]))) for key in hold_rows.keys(connection, hold.id))
 
 
 def _raw_tags(
@@ -125,19 +149,26 @@ def _raw_tags(
 
 
 def _joined_tags(store: Store, manifest: Manifest, declared: RecordClass) -> dict[str, list[object]] | None:
-    """Root key -> tags, from the join table's rows in the same copy."""
+    """Root key -> tags, from the join table's rows in the same copy; None for a class without one. Raises Unreadable
+    where the copy has no such rows because the class got its tags elsewhere when it was made."""
     if not isinstance(declared.tags, TagTable):
         return None
     found: dict[str, list[object]] = {}
     for file in manifest.files[1:]:
-        if file.table == declared.tags.table:
+        if same_table(declared.tags.table, file.table):
             for row in rows_as_values(rows_of(store, file), file):
                 found.setdefault(str(row[declared.tags.record]), []).append(row[declared.tags.tag])
-    return found
+            return found
+    raise Unreadable(declared.tags.table)
 
 
 def _is_json(root: FileEntry, declared: RecordClass) -> bool:
     if not isinstance(declared.tags, TagColumn):
         return False
     name = declared.tags.column
-    return any(entry.name == name and entry.type in ("json", "jsonb") for entry in root.columns)
+    return any(entry.name == name and entry.type.lower() in ("json", "jsonb") for entry in root.columns)
+
+
+def same_table(one: str, other: str) -> bool:
+    """Whether two names, with or without schema, may mean one table."""
+    return one == other or one.rpartition(".")[2] == other.rpartition(".")[2]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
-from retention.errors import InputError, SourceFailed
+from retention.errors import InputError, NotFound, SourceFailed
 from retention.holds.hold import Hold, HoldState
 from retention.holds.scope import Everything, Keys, Matching, Scope, Subject, Tagged, WholeClass
 from retention.ledger import holds as hold_rows
@@ -87,7 +87,7 @@ def confirm(engine: Engine, hold_id: str, sources: Sequence[str] | None = None) 
     for name in waiting if sources is None else [source for source in sources if source in waiting]:
         try:
             _pass_fences(engine, name)
-        except SourceFailed as error:
+        except (SourceFailed, NotFound) as error:  # away, or not in retention.yaml any more
             failures[name] = error.message
             continue
         with engine.control.write() as connection:
@@ -113,9 +113,8 @@ def release(engine: Engine, hold_id: str, *, reason: str) -> Hold:
 
 
 def _pass_fences(engine: Engine, source: str) -> None:
-    addresses = [address for address, declared in engine.project.config.classes.items() if declared.source == source]
     session = engine.source(source).session()
     try:
-        session.pass_fence(addresses)
+        session.pass_fence(engine.addresses(source))
     finally:
         session.close()

@@ -28,6 +28,8 @@ class Window:
     after: tuple[object, ...] | None
     until: tuple[object, ...] | None = None
     rows: int | None = None
+    #: how many records there were between the two keys, due or not
+    keys: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

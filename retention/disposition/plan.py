@@ -107,7 +107,7 @@ def make_plan(engine: Engine, policies: Sequence[Policy], as_of: datetime) -> Pl
             for policy in policies:
                 if policy.records == address:
                     plans[policy.name] = counter.plan(policy)
-            [(uncovered[address],)] = session.rows(statements.uncovered(bound, engine.project.policies))
+            uncovered[address] = counter.uncovered
         finally:
             session.close()
     return Plan(policies=tuple(plans[policy.name] for policy in policies), uncovered=uncovered)
@@ -125,9 +125,8 @@ class _Counter:
         self._holds = read_holds(engine)
         self._view = HeldView(engine, session, bound)
         self._held = self._view.predicate(self._holds)
-        [(self._total,)] = session.rows(statements.total(bound))
-        found = session.rows(statements.unreadable_tags(bound)) if bound.record_class.tags is not None else []
-        self._unreadable = int(found[0][-1]) if found else 0
+        [counts] = session.rows(statements.totals(bound, self._policies))
+        self._total, self.uncovered, self._unreadable = map(int, counts)
 
     def plan(self, policy: Policy) -> PolicyPlan:
         counted = census(

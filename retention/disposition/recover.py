@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from retention.archive.find import rows_of
 from retention.archive.write import discard
 from retention.disposition.archived import read_manifest
+from retention.disposition.archived_values import key_texts
 from retention.disposition.owner import take_over
 from retention.errors import InDoubt
 from retention.failpoint import failpoint
 from retention.ledger import batches, runs
 from retention.ledger.batches import Batch, BatchState
 from retention.ledger.runs import Run
+from retention.sources.keys import key_from_text
 from retention.sources.presence import count_present
 from retention.sources.source import Outcome
 
@@ -77,23 +78,14 @@ def settle(engine: Engine, batch: Batch) -> BatchState:
 def remove_litter(engine: Engine, run: Run) -> None:
     """Remove what a killed process left in the archive for this run: files that no batch row knows, and those of
     aborted batches. Safe because this process owns the run, so nobody else can prepare a batch of it any more."""
-    archive = _archive_of(engine, run)
-    if archive is None:
-        return
-    store = engine.store(archive)
-    if not store.is_archive():
-        return
     source, _, record_class = run.records.partition(".")
     folder = f"{source}/{record_class}/{run.as_of.year:04}/{run.id}/"
     with engine.control.read() as connection:
         known = set(batches.known_paths(connection, run.id))
-    discard(store, [path for path in (*store.paths(folder), *store.leftovers(folder)) if path not in known])
-
-
-def _archive_of(engine: Engine, run: Run) -> str | None:
-    names = {policy.name: policy.archive for policy in engine.project.policies.policies}
-    rule = names.get(run.policy)
-    return None if rule is None else rule.to
+    for name in engine.project.config.archives:  # the policy may name another one by now
+        store = engine.store(name)
+        if store.is_archive():
+            discard(store, [path for path in (*store.paths(folder), *store.leftovers(folder)) if path not in known])
 
 
 def _discard(engine: Engine, batch: Batch) -> None:
@@ -133,7 +125,7 @@ def _gone(engine: Engine, batch: Batch) -> bool:
     """Whether the batch's records are gone: none there is committed, all there is rolled back, anything else is for a
     person. The fence is passed first, so that nobody is in the middle of deleting them."""
     bound = engine.bound(batch.records)
-    keys = list(_keys(engine, batch))
+    keys = [key_from_text(bound, text) for text in _keys(engine, batch)]
     session = bound.source.session()
     try:
         session.pass_fence([batch.records])
@@ -146,17 +138,22 @@ def _gone(engine: Engine, batch: Batch) -> bool:
     if present == len(keys):
         return False
     raise InDoubt(
-        f"batch {batch.id}: {present} of its {len(keys)} records are in {batch.records}, so it is neither committed nor rolled back",
-        hint=f"somebody else changed these records; compare them with {batch.manifest} and settle it with `retention recover`",
+        f"batch {batch.id}: {present} of its {len(keys)} records are in {batch.records},"
+        " so it is neither committed nor rolled back",
+        hint=f"somebody else changed these records: compare them with {batch.manifest}, delete them or put the others"
+        " back, then run `retention recover`",
     )
 
 
-def _keys(engine: Engine, batch: Batch) -> Iterable[tuple[object, ...]]:
-    if batch.archive is None:
-        assert batch.keys is not None
-        yield from (tuple(key) for key in json.loads(batch.keys))
-        return
-    store = engine.store(batch.archive)
-    root = read_manifest(store, batch).files[0]
-    rows = rows_of(store, root).select(list(root.key))
-    yield from zip(*(column.to_pylist() for column in rows.columns), strict=True)
+def _keys(engine: Engine, batch: Batch) -> list[str]:
+    """The keys of the batch's records as texts. Raises InDoubt where nothing tells them."""
+    if batch.archive is not None:
+        store = engine.store(batch.archive)
+        root = read_manifest(store, batch).files[0]
+        return key_texts(rows_of(store, root), root)
+    if batch.keys is None:
+        raise InDoubt(
+            f"batch {batch.id} was not archived, and the source does not know its transaction any more",
+            hint="the source is another server or an older backup of it; compare its records with the plan of the run",
+        )
+    return [str(text) for text in json.loads(batch.keys)]

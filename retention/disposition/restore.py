@@ -98,15 +98,23 @@ def choose(
             runs.get(connection, run)
         found = batches.committed(connection, records=address, run=run, not_destroyed=True)
     chosen: list[Chosen] = []
-    for batch in found:
+    unknown: NotFound | None = None
+    seen: dict[str, set[str]] = {}
+    for batch in reversed(found):  # the newest copy of a record that was restored and deleted again
         if batch.archive is None:
             continue
-        one = _choose_from(engine, batch, keys, wanted)
-        if one is not None and one.rows.num_rows:
+        try:
+            one = _choose_from(engine, batch, keys, wanted, seen.setdefault(batch.records, set()))
+        except NotFound as error:  # this file has no such column: the table got it later, or there is none
+            unknown = error
+            continue
+        if one is not None:
             chosen.append(one)
+    if not chosen and unknown is not None:
+        raise unknown
     if not chosen:
         raise NotFound("no archived record is what was asked for", hint="`retention archive list` shows what there is")
-    return Choice(batches=tuple(chosen))
+    return Choice(batches=tuple(reversed(chosen)))
 
 
 def restore(engine: Engine, choice: Choice, *, reason: str) -> list[Restored]:
@@ -166,15 +174,19 @@ def _equation(text: str) -> tuple[str, object]:
     return column.strip(), value
 
 
-def _choose_from(engine: Engine, batch: Batch, keys: Sequence[str], wanted: dict[str, object]) -> Chosen | None:
-    """The chosen rows of one batch, after its files were verified."""
+def _choose_from(
+    engine: Engine, batch: Batch, keys: Sequence[str], wanted: dict[str, object], seen: set[str]
+) -> Chosen | None:
+    """The chosen rows of one batch, after its files were verified; without those whose keys are in ``seen``, to which
+    their keys are added."""
     assert batch.archive is not None
     store = engine.store(batch.archive)
     manifest = read_manifest(store, batch)
-    if keys:
-        rows = _with_keys(rows_of(store, manifest.files[0]), manifest.files[0], keys)
-    else:
-        rows = select(store, manifest, wanted)
+    root = manifest.files[0]
+    rows = _with_keys(engine, batch, rows_of(store, root), root, keys) if keys else select(store, manifest, wanted)
+    texts = key_texts(rows, root)
+    rows = rows.filter(pa.array([text not in seen for text in texts], pa.bool_()))
+    seen.update(texts)
     if rows.num_rows == 0:
         return None
     with engine.control.read() as connection:
@@ -186,8 +198,9 @@ def _choose_from(engine: Engine, batch: Batch, keys: Sequence[str], wanted: dict
     return Chosen(batch=batch, manifest=manifest, rows=rows)
 
 
-def _with_keys(rows: pa.Table, root: FileEntry, keys: Sequence[str]) -> pa.Table:
-    wanted = set(keys)
+def _with_keys(engine: Engine, batch: Batch, rows: pa.Table, root: FileEntry, keys: Sequence[str]) -> pa.Table:
+    bound = engine.bound(batch.records)
+    wanted = {key_text(key_from_text(bound, text)) for text in keys}
     return rows.filter(pa.array([text in wanted for text in key_texts(rows, root)], pa.bool_()))
 
 
@@ -261,7 +274,11 @@ def _put_back(
     as_text = frozenset(entry.name for entry in placed if entry.travels != "native")
     found = read_rows(session, bound.source, table, build, wide=as_text).rows.select(names)
     # every archived row must be there, as often as it was archived; rows of others may stand beside a dependent's
-    if Counter(leaves(archived)) - Counter(leaves(found.cast(archived.schema))):
+    try:
+        lost = Counter(leaves(archived)) - Counter(leaves(found.cast(archived.schema)))
+    except pa.ArrowException:  # today's column is of a type that cannot even be compared
+        lost = Counter(leaves(archived))
+    if lost:
         raise Failed(
             f"what was restored to {table.name} reads back differently: rolled back",
             hint="a trigger, a rule or a changed column type alters what is inserted",

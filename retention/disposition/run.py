@@ -5,16 +5,17 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from retention.disposition.execute import execute
+from retention.disposition.held import read_holds
 from retention.disposition.job import Disposed, Job
 from retention.disposition.owner import take_over
-from retention.disposition.plan import PolicyPlan
-from retention.errors import InputError, Refused, RetentionError
+from retention.disposition.plan import PolicyPlan, make_plan
+from retention.errors import InDoubt, InputError, Refused, RetentionError
 from retention.ledger import batches, chain, runs
 from retention.ledger.owner import this_process
 from retention.ledger.runs import Run, RunKind, RunState
@@ -59,9 +60,18 @@ def check_as_of(engine: Engine, as_of: datetime) -> None:
 
 
 def begin(engine: Engine, policy: Policy, plan: PolicyPlan, as_of: datetime) -> Run:
-    """Write the run down with its plan. It is then running, waiting for approval, or refused because of its limits."""
+    """Write the run down with its plan. It is then running, waiting for approval, or refused because of its limits.
+
+    It takes the place of a plan that still waits for approval. Raises Refused where another run of the policy is not over.
+    """
     now = engine.now()
     with engine.control.write() as connection:
+        for other in runs.unfinished(connection, policy.name):
+            if other.state is not RunState.AWAITING_APPROVAL:
+                raise Refused(
+                    f"run {other.id} of {policy.name} was begun meanwhile", hint="run again when it has ended"
+                )
+            runs.move(connection, other.id, RunState.CANCELLED, reason="a newer plan took its place", at=now)
         _record_policies(engine, connection, now)
         run = runs.create(
             connection,
@@ -97,32 +107,74 @@ def approve(engine: Engine, run_id: str, *, reason: str) -> Run:
         run = runs.get(connection, run_id)
         if run.state is not RunState.AWAITING_APPROVAL:
             raise Refused(f"run {run_id} is {run.state.value}; it does not wait for approval")
-        return runs.move(connection, run_id, RunState.APPROVED, reason=f"{engine.person}: {reason}", at=engine.now())
+        return runs.move(
+            connection,
+            run_id,
+            RunState.APPROVED,
+            reason=f"{engine.person}: {reason}",
+            at=engine.now(),
+            by=engine.person,
+        )
 
 
 def unfinished(engine: Engine, policy: Policy) -> Run | None:
     """The run of this policy that began and did not end, if it may go on: the same policies, its process gone.
 
-    One that was planned under other policies is cancelled: what it was shown to do is no longer what it would do.
-    Raises Refused while another living process works on it.
+    One that was planned under other policies, or would by now do more than was approved, is cancelled: what it was shown
+    to do is no longer what it would do. Raises Refused while another living process works on it, and InDoubt while one
+    of its batches is in doubt.
     """
     with engine.control.read() as connection:
         found = runs.unfinished(connection, policy.name)
     going_on = None
     for run in found:
+        if run.state is RunState.AWAITING_APPROVAL:
+            continue
         if not take_over(engine, run):
-            raise Refused(
-                f"run {run.id} of {policy.name} is being worked on by {run.owner}",
-                hint="wait for it to end, or stop that process; then run again",
+            raise _busy(run)
+        with engine.control.read() as connection:
+            doubts = batches.in_doubt(connection, run.id)
+        if doubts:
+            raise InDoubt(
+                f"batch {doubts[0].id} is in doubt", hint="`retention recover` settles it, or says why it cannot"
             )
-        if run.set_digest != engine.project.policies.digest:
-            with engine.control.write() as connection:
-                runs.move(
-                    connection, run.id, RunState.CANCELLED, reason="the policies changed meanwhile", at=engine.now()
-                )
-        elif run.state is not RunState.AWAITING_APPROVAL:
+        reason = _outdated(engine, run, policy)
+        if reason is None:
             going_on = run
+            continue
+        with engine.control.write() as connection:
+            runs.move(connection, run.id, RunState.CANCELLED, reason=reason, at=engine.now(), owner=this_process())
     return going_on
+
+
+def _outdated(engine: Engine, run: Run, policy: Policy) -> str | None:
+    """Why the run may not go on as it was planned; None where it may."""
+    if run.set_digest != engine.project.policies.digest:
+        return "the policies changed meanwhile"
+    if not policy.approval:
+        return None
+    with engine.control.read() as connection:
+        done = batches.committed(connection, run=run.id)
+    approved = run.plan or {}
+    now = make_plan(engine, [policy], run.as_of).policies[0]
+    for what, had, has in (
+        ("records", approved["due"], sum(batch.rows for batch in done) + now.due),
+        (
+            "dependent rows",
+            sum(approved["dependents"].values()),
+            sum(batch.dependent_rows for batch in done) + sum(now.dependents.values()),
+        ),
+    ):
+        if has > had:
+            return f"{had:,} {what} were approved, and it would be {has:,} by now"
+    return None
+
+
+def _busy(run: Run) -> Refused:
+    return Refused(
+        f"run {run.id} of {run.policy} is being worked on by {run.owner}",
+        hint="wait for it to end, or stop that process; then run again",
+    )
 
 
 def perform(engine: Engine, run: Run, *, progress: Callable[[Disposed], None], stop: threading.Event) -> RunResult:
@@ -133,9 +185,7 @@ def perform(engine: Engine, run: Run, *, progress: Callable[[Disposed], None], s
     started = time.monotonic()
     policy = engine.project.policies.get(run.policy)
     if not take_over(engine, run):
-        raise Refused(
-            f"run {run.id} is being worked on by {run.owner}", hint="wait for it to end, or stop that process"
-        )
+        raise _busy(run)
     if run.state is not RunState.RUNNING:
         with engine.control.write() as connection:
             run = runs.move(connection, run.id, RunState.RUNNING, reason="continued", at=engine.now())
@@ -143,22 +193,29 @@ def perform(engine: Engine, run: Run, *, progress: Callable[[Disposed], None], s
         execute(_job(engine, run, policy, progress, stop))
     except RetentionError as error:
         with engine.control.write() as connection:
-            runs.move(connection, run.id, RunState.FAILED, reason=error.message, at=engine.now())
+            # as its owner: a run that another process took over meanwhile is not ours to end
+            runs.move(connection, run.id, RunState.FAILED, reason=error.message, at=engine.now(), owner=this_process())
         raise
     seconds = time.monotonic() - started
+    held, held_by = (0, {}) if stop.is_set() else _held(engine, run, policy)
     with engine.control.write() as connection:
         if stop.is_set():
             return _result(connection, run, seconds)  # the run stays as it is; the next one goes on with it
-        _record_held(connection, run, engine.now())
+        if held:
+            body = {"run": run.id, "policy": run.policy, "records": held, "holds": dict(held_by)}
+            chain.append(connection, kind="records.held", subject=run.id, body=body, at=engine.now())
+        reason = "everything due was done"
+        done = replace(_result(connection, run, seconds), held=held, state=RunState.FINISHED.value, reason=reason)
         runs.move(
             connection,
             run.id,
             RunState.FINISHED,
-            reason="everything due was done",
+            reason=reason,
             at=engine.now(),
-            result=_result(connection, run, seconds).to_json(),
+            result=done.to_json(),
+            owner=this_process(),
         )
-        return _result(connection, run, seconds)
+        return done
 
 
 def _job(engine: Engine, run: Run, policy: Policy, progress: Callable[[Disposed], None], stop: threading.Event) -> Job:
@@ -204,12 +261,14 @@ def _result(connection: Connection, run: Run, seconds: float) -> RunResult:
     )
 
 
-def _record_held(connection: Connection, run: Run, at: datetime) -> None:
-    """Deletions that holds refused are evidence too: how many of the run's records each hold kept."""
+def _held(engine: Engine, run: Run, policy: Policy) -> tuple[int, Mapping[str, int]]:
+    """The deletions that holds refused, in all and by hold: they are evidence too. Counted anew where a hold was placed
+    since the plan was made."""
     plan = run.plan or {}
-    if plan.get("held"):
-        body = {"run": run.id, "policy": run.policy, "records": plan["held"], "holds": plan["held_by"]}
-        chain.append(connection, kind="records.held", subject=run.id, body=body, at=at)
+    if all(hold.placed_at <= run.created_at for hold in read_holds(engine).holds):
+        return int(plan["held"]), plan["held_by"]
+    now = make_plan(engine, [policy], run.as_of).policies[0]
+    return now.held, now.held_by
 
 
 def _record_policies(engine: Engine, connection: Connection, at: datetime) -> None:

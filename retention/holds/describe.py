@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from retention.holds.scope import Everything, Keys, Matching, Scope, Subject, Tagged, WholeClass
 from retention.policy.condition import AllOf, AnyOf, Compare, Condition, NoneOf, Operator
+from retention.policy.tags import TagMatch
 
 
 def describe(scope: Scope) -> str:
@@ -39,6 +40,18 @@ def condition_words(condition: Condition) -> str:
             return " or ".join(_inner(part) for part in condition.parts)
         case NoneOf():
             return "none of (" + "; ".join(condition_words(part) for part in condition.parts) + ")"
+
+
+def selection_words(tags: TagMatch | None, where: Condition | None) -> str:
+    """What a policy selects: ``tagged sales, and status = closed``; ``every record`` where it says ``all: true``."""
+    parts: list[str] = []
+    if tags is not None:
+        parts += [f"tagged {' and '.join(tags.all)}"] if tags.all else []
+        parts += [f"tagged {' or '.join(tags.any)}"] if tags.any else []
+        parts += [f"not tagged {' or '.join(tags.none)}"] if tags.none else []
+    if where is not None:
+        parts.append(condition_words(where))
+    return ", and ".join(parts) if parts else "every record"
 
 
 def _inner(part: Condition) -> str:

@@ -91,6 +91,7 @@ class Batch:
     prepared_at: datetime
     resolved_at: datetime | None = None
     destroyed_at: datetime | None = None
+    #: set before ``destroyed_at``: the first file may be gone already
     destroyed_by_run: str | None = None
 
 
@@ -115,6 +116,7 @@ def prepare(connection: sa.Connection, owner: str, batch: Batch, files: Sequence
     """
     if not runs.still_owned(connection, batch.run_id, owner):
         raise runs.taken(batch.run_id)
+    runs.seen(connection, batch.run_id, owner, batch.prepared_at)
     if files and batch.archive is None:
         raise ValueError("files stand in an archive")
     row = vars(batch) | {
@@ -178,19 +180,35 @@ def facts(row: Mapping[str, Any], files: Sequence[Mapping[str, Any]]) -> dict[st
     }
 
 
+def begin_destruction(connection: sa.Connection, batch_id: str, run_id: str) -> None:
+    """From the commit of this on, the batch's archive files may be incomplete: nothing is restored or proven from them.
+
+    A destruction that goes on with what another left takes the batch over. Raises as `destroyed` does.
+    """
+    _destructible(connection, batch_id)
+    _update(connection, batch_id, {"destroyed_by_run": run_id})
+
+
 def destroyed(connection: sa.Connection, batch_id: str, run_id: str, at: datetime) -> None:
     """The batch's archive files were destroyed; the ledger keeps what proves that they had existed.
 
     Raises Refused for a batch that is not committed, has no archive or was destroyed before, and NotFound.
     """
+    _destructible(connection, batch_id)
+    _update(connection, batch_id, {"destroyed_at": stamp(at), "destroyed_by_run": run_id})
+    table = tables.batch
+    row = connection.execute(table.select().where(table.c.id == batch_id)).one()._asdict()
+    chain.append(connection, kind="archive.destroyed", subject=batch_id, body=destroyed_facts(row), at=at)
+
+
+def _destructible(connection: sa.Connection, batch_id: str) -> None:
     batch = get(connection, batch_id)
     if batch.state is not BatchState.COMMITTED or batch.archive is None or batch.destroyed_at is not None:
         raise Refused(f"batch {batch_id} has no archive files that could be destroyed")
-    table = tables.batch
-    values = {"destroyed_at": stamp(at), "destroyed_by_run": run_id}
-    connection.execute(table.update().where(table.c.id == batch_id).values(values))
-    row = connection.execute(table.select().where(table.c.id == batch_id)).one()._asdict()
-    chain.append(connection, kind="archive.destroyed", subject=batch_id, body=destroyed_facts(row), at=at)
+
+
+def _update(connection: sa.Connection, batch_id: str, values: Mapping[str, object]) -> None:
+    connection.execute(tables.batch.update().where(tables.batch.c.id == batch_id).values(values))
 
 
 def destroyed_facts(row: Mapping[str, Any]) -> dict[str, object]:
@@ -227,19 +245,20 @@ def committed(
     run: str | None = None,
     not_destroyed: bool = False,
 ) -> list[Batch]:
-    """Committed batches, oldest first, narrowed by what is given."""
+    """Committed batches, oldest first, narrowed by what is given; ``not_destroyed``: nor was their destruction begun."""
     table = tables.batch
     wanted = [table.c.state == BatchState.COMMITTED.value]
     for column, value in ((table.c.records, records), (table.c.run_id, run)):
         if value is not None:
             wanted.append(column == value)
     if not_destroyed:
-        wanted.append(table.c.destroyed_at.is_(None))
+        wanted.append(table.c.destroyed_by_run.is_(None))
     return _select(connection, *wanted)
 
 
 def archived(connection: sa.Connection, archive: str) -> list[Batch]:
-    """Batches whose files must stand in the archive, oldest first: committed, and not destroyed."""
+    """Batches whose files stand in the archive, oldest first: committed, and not destroyed (those whose destruction was
+    begun may lack some)."""
     table = tables.batch
     wanted = (table.c.state == BatchState.COMMITTED.value, table.c.archive == archive, table.c.destroyed_at.is_(None))
     return _select(connection, *wanted)

@@ -17,9 +17,9 @@ from retention.policy.policy import Policy
 from retention.policy.policy_set import PolicySet
 from retention.policy.tags import TagColumn
 from retention.sources.bound_class import BoundClass
-from retention.sources.clocks import Bound, before, day_bound
+from retention.sources.clocks import between, day_bound
 from retention.sources.predicate import clock_of, fate, kept_by, matches
-from retention.sources.sql import Bool, string
+from retention.sources.sql import Bool, raw, string
 from retention.sources.table import Kind
 
 if TYPE_CHECKING:
@@ -70,13 +70,10 @@ def census(
             Fate.DUE: _after(Fate.DUE, month.concat(_SEPARATOR).concat(_tags_text(bound))),
         },
     )
-    judged = (
-        sa.select(told.label("told"))
-        .select_from(bound.rows)
-        .where(matches(bound, policy, policies.timezone))
-        .subquery()
-    )
-    statement = sa.select(judged.c.told, sa.func.count()).select_from(judged).group_by(judged.c.told)
+    judged = sa.select(told.label("told")).select_from(bound.rows).where(matches(bound, policy, policies.timezone))
+    # a LIMIT, however high, keeps both planners from putting the expression into SELECT and GROUP BY, computed twice
+    once = judged.limit(raw(str(2**63 - 1))).subquery("judged")
+    statement = sa.select(once.c.told, sa.func.count()).select_from(once).group_by(once.c.told)
     return [_counted(bound, text, int(count), list(kept), list(each_held)) for text, count in session.rows(statement)]
 
 
@@ -126,23 +123,9 @@ def _tags(bound: BoundClass, text: str) -> frozenset[str]:
     return found
 
 
-def month_of(bound: BoundClass, clock: str, as_of: datetime, zone: ZoneInfo) -> sa.ColumnElement[Any]:
-    """The local month of the clock, found by halving the months before ``as_of``: eight comparisons for twenty years."""
+def month_of(bound: BoundClass, clock: str, as_of: datetime, zone: ZoneInfo) -> sa.ColumnElement[str]:
+    """The local month of the clock, "2019-03", or "earlier"; of records that have a clock."""
     today = local_day(as_of, zone)
     last = today.year * 12 + today.month - 1
     starts = [date(index // 12, index % 12 + 1, 1) for index in range(max(last - YEARS * 12, 12), last + 1)]
-    return _halved(bound, clock, starts, zone, below=EARLIER)
-
-
-def _halved(
-    bound: BoundClass, clock: str, starts: Sequence[date], zone: ZoneInfo, *, below: str
-) -> sa.ColumnElement[Any]:
-    """The month among those that begin on ``starts``, or ``below`` before the first of them."""
-    if not starts:
-        return string(below)
-    middle = len(starts) // 2
-    limit: Bound = day_bound(starts[middle], zone)
-    return sa.case(
-        (before(bound, clock, limit), _halved(bound, clock, starts[:middle], zone, below=below)),
-        else_=_halved(bound, clock, starts[middle + 1 :], zone, below=f"{starts[middle]:%Y-%m}"),
-    )
+    return between(bound, clock, [(f"{start:%Y-%m}", day_bound(start, zone)) for start in starts], EARLIER)

@@ -10,6 +10,7 @@ future; years before 1 are long ago.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
@@ -95,6 +96,18 @@ def is_clock(bound: BoundClass, column: str, *, dates: bool = True) -> Bool:
 def before(bound: BoundClass, column: str, limit: Bound) -> Bool:
     """Whether the column's moment lies before ``limit``. An index on the column serves it: a plain comparison is among
     the conjuncts."""
+    if bound.dialect == "sqlite":
+        return earlier(bound, column, limit)
+    described, expression = bound.described(column), bound.column(column)
+    return sa.and_(
+        expression.is_not(None),
+        earlier(bound, column, limit),
+        *_finite(described.kind, described.type, expression),
+    )
+
+
+def earlier(bound: BoundClass, column: str, limit: Bound) -> Bool:
+    """The same, of records that are known to have a clock there."""
     described, expression = bound.described(column), bound.column(column)
     zone, unit = bound.record_class.timezone, bound.record_class.unit
     number = None if unit is None else limit.number(unit)
@@ -116,9 +129,34 @@ def before(bound: BoundClass, column: str, limit: Bound) -> Bool:
             literal = None if number is None else _number(number, described.type)
         case _:
             literal = None
-    if literal is None:
-        return sa.false()
-    return sa.and_(expression.is_not(None), expression < literal, *_finite(described.kind, described.type, expression))
+    return sa.false() if literal is None else expression < literal
+
+
+def between(bound: BoundClass, column: str, edges: Sequence[tuple[str, Bound]], below: str) -> sa.ColumnElement[str]:
+    """The label of the last of ``edges`` (in order) that the column's moment does not lie before, else ``below``; of
+    records that are known to have a clock there. Found by halving: eight comparisons for twenty years of months."""
+    if bound.dialect == "sqlite":
+        zone, unit = bound.record_class.timezone, bound.record_class.unit
+        told = [
+            sqlite_clock.Edge(
+                label=label,
+                instant=limit.instant,
+                wall=limit.wall(zone),
+                day=limit.day,
+                number=None if unit is None else limit.number(unit),
+            )
+            for label, limit in edges
+            if limit.instant is not None and limit.day is not None
+        ]
+        return raw(sqlite_clock.between(bound.text(column), told, below))
+    if not edges:
+        return string(below)
+    middle = len(edges) // 2
+    label, limit = edges[middle]
+    return sa.case(
+        (earlier(bound, column, limit), between(bound, column, edges[:middle], below)),
+        else_=between(bound, column, edges[middle + 1 :], label),
+    )
 
 
 def on_day(bound: BoundClass, column: str, day: date, zone: ZoneInfo) -> Bool:

@@ -134,9 +134,11 @@ class _Column:
 
     def as_text(self, test: Callable[[sa.ColumnElement[Any]], Bool]) -> Bool:
         if self.sqlite:
-            return self.present(
-                sa.and_(sa.func.typeof(self.expression) == string("text"), test(self.expression.collate("BINARY")))
-            )
+            # a numeric column would turn '12' into 12 before it compares; an expression has no affinity
+            plain = self.described.kind is Kind.TEXT
+            text = self.expression if plain else self.expression.op("||")(string(""))
+            is_text = sa.func.typeof(self.expression) == string("text")
+            return self.present(sa.and_(is_text, test(text.collate("BINARY"))))
         if self.described.kind is not Kind.TEXT:
             return sa.false()
         text = self.expression if self.described.type == "text" else sa.cast(self.expression, sa.Text())

@@ -95,8 +95,10 @@ def _postgresql_column(bound: BoundClass, rows: sa.FromClause, one: Column) -> _
             return (text, Decimal) if one.type.startswith("numeric") else (plain, float)
         case Kind.DATE:
             return text, _date
-        case Kind.WALL | Kind.INSTANT:
-            return text, _moment
+        case Kind.WALL:
+            return text, _wall
+        case Kind.INSTANT:
+            return text, _instant
         case Kind.TEXT_ARRAY:
             return sa.cast(sa.func.to_jsonb(plain), sa.Text()), json.loads
         case _:
@@ -108,18 +110,23 @@ def _same(value: object) -> object:
 
 
 def _date(text: str) -> object:
-    """None for -infinity, which is no clock; the first or last day for what Python cannot say."""
+    """-infinity, which is no time, as text; the first or last day for what Python cannot say."""
     beyond = _beyond(text)
     if beyond is not None:
-        return None if beyond == 0 else (date.max if beyond > 0 else date.min)
+        return text if beyond == 0 else (date.max if beyond > 0 else date.min)
     return date.fromisoformat(text)
 
 
-def _moment(text: str) -> object:
+def _wall(text: str) -> object:
     beyond = _beyond(text)
     if beyond is not None:
-        return None if beyond == 0 else (datetime.max if beyond > 0 else datetime.min).replace(tzinfo=UTC)
+        return text if beyond == 0 else (datetime.max if beyond > 0 else datetime.min)
     return datetime.fromisoformat(text)
+
+
+def _instant(text: str) -> object:
+    moment = _wall(text)
+    return moment.replace(tzinfo=UTC) if isinstance(moment, datetime) and moment.tzinfo is None else moment
 
 
 def _beyond(text: str) -> int | None:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from retention.sources.column_entry import ColumnEntry
 from retention.sources.source import Source
-from retention.sources.sql import Declared, name, raw, rows_of, temporary
+from retention.sources.sql import Declared, raw, temporary
 from retention.sources.statements import RESTORED
 from retention.sources.table import Column, Table
 
@@ -23,16 +23,11 @@ def insert_restored(source: Source, table: Table, entries: Sequence[ColumnEntry]
     placed = [(one, entry) for entry in entries if (one := table.column(entry.name)) is not None and not one.generated]
     archived = temporary(source.dialect.name, RESTORED, [entry.name for entry in entries])
     values = [_value(source, one, entry, archived.c[entry.name]) for one, entry in placed]
-    target = rows_of(table)
-    statement = sa.insert(target).from_select(
-        [name(one.name) for one, _ in placed], sa.select(*values).select_from(archived), include_defaults=False
-    )
-    text = source.compile(statement)
-    if any(one.identity_always for one, _ in placed):
-        # the dialect knows no such clause; it stands between the column list and the SELECT
-        head, select = text.split(") SELECT ", 1)
-        return f"{head}) OVERRIDING SYSTEM VALUE SELECT {select}"
-    return text
+    columns = ", ".join(_quoted(source, one.name) for one, _ in placed)
+    # SQLAlchemy knows no such clause
+    overriding = " OVERRIDING SYSTEM VALUE" if any(one.identity_always for one, _ in placed) else ""
+    select = source.compile(sa.select(*values).select_from(archived))
+    return f"INSERT INTO {_place(source, table)} ({columns}){overriding} {select}"
 
 
 def _value(source: Source, one: Column, entry: ColumnEntry, archived: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
@@ -52,6 +47,10 @@ def _literal_value(text: str) -> str:
         f" WHEN substr({text}, 1, 5) = 'CAST(' THEN CAST(unhex(substr({text}, 8, length({text}) - 17)) AS TEXT)"
         f" WHEN {text} GLOB '*[.eE]*' THEN CAST({text} AS REAL) ELSE CAST({text} AS INTEGER) END"
     )
+
+
+def _place(source: Source, table: Table) -> str:
+    return f"{_quoted(source, table.schema or 'main')}.{_quoted(source, table.bare_name)}"
 
 
 def _quoted(source: Source, text: str) -> str:

@@ -2,11 +2,14 @@
 
 SQL text instead of expressions, because one template says it more plainly. ``{c}`` is a column, quoted and qualified;
 every value is a date, a time or a number that this module wrote out itself. `policy/moment.py` is the meaning.
+A column is never compared with text that looks like a number: a numeric column would turn that into a number first.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 
@@ -25,9 +28,9 @@ _WALL = f"(substr({{c}}, 1, 10) || ' ' || substr({{c}}, 12, 5) || CASE {_SECONDS
 _MICROSECONDS = f"substr(substr({_SECONDS}, 5) || '000000', 1, 6)"
 
 #: strftime puts dates right that do not exist ('2021-02-30' is '2021-03-02'): only what comes back unchanged is one
-_REAL_DATE = "coalesce(strftime('%Y-%m-%d', {c}) = {c}, 0) AND {c} >= '0001'"
+_REAL_DATE = "coalesce(strftime('%Y-%m-%d', {c}) = {c}, 0) AND substr({c}, 1, 4) >= '0001'"
 _REAL_TIME = (
-    f"coalesce(strftime('%Y-%m-%d %H:%M:%S', {_WALL}) = {_WALL}, 0) AND {{c}} >= '0001' AND substr({{c}}, 12, 2) < '24'"
+    f"coalesce(strftime('%Y-%m-%d %H:%M:%S', {_WALL}) = {_WALL}, 0) AND substr({{c}}, 1, 4) >= '0001' AND substr({{c}}, 12, 2) < '24'"
     f" AND ({_SECONDS} = '' OR {_SECONDS} GLOB ':[0-9][0-9]' OR (substr({_SECONDS}, 1, 4) GLOB ':[0-9][0-9].'"
     f" AND length({_SECONDS}) > 4 AND substr({_SECONDS}, 5) NOT GLOB '*[^0-9]*'))"
     f" AND ({_ZONE} < 6 OR (substr({{c}}, -5, 2) < '24' AND substr({{c}}, -2) < '60'))"
@@ -37,10 +40,10 @@ _REAL_TIME = (
 
 #: The two forms that applications write, told quickly: what datetime() gives back unchanged is YYYY-MM-DD HH:MM:SS, a
 #: real time, without anything behind it; and the same with six digits of a second.
-_WHOLE = "({c} >= '0001' AND datetime({c}) = {c})"
+_WHOLE = "(datetime({c}) = {c} AND substr({c}, 12, 2) < '24' AND substr({c}, 1, 4) >= '0001')"
 _MICRO = (
-    "({c} >= '0001' AND length(CAST({c} AS BLOB)) = 26 AND substr({c}, 20) GLOB '.[0-9][0-9][0-9][0-9][0-9][0-9]'"
-    " AND datetime(substr({c}, 1, 19)) = substr({c}, 1, 19))"
+    "(length(CAST({c} AS BLOB)) = 26 AND substr({c}, 20) GLOB '.[0-9][0-9][0-9][0-9][0-9][0-9]'"
+    " AND datetime(substr({c}, 1, 19)) = substr({c}, 1, 19) AND substr({c}, 12, 2) < '24' AND substr({c}, 1, 4) >= '0001')"
 )
 
 #: UTC, with microseconds; beyond year 9999, its end
@@ -90,6 +93,49 @@ def before(
             f" WHEN 'real' THEN {{c}} < {_float(number)} AND {{c}} > -9e999 ELSE 0 END)"
         )
     return _filled(f"({{c}} IS NOT NULL AND ({' OR '.join(parts)}))", column) if parts else "0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edge:
+    """A bound of each kind of clock, and what to say of a time that does not lie before it."""
+
+    label: str
+    instant: datetime
+    wall: datetime | None
+    day: date
+    number: Fraction | None
+
+
+def between(column: str, edges: Sequence[Edge], below: str) -> str:
+    """The label of the last of ``edges`` (in order) that the column's time does not lie before, else ``below``; of records
+    that are known to have a time there.
+
+    The time is put into one form once, and that is compared; times as applications write them are compared as they are.
+    """
+    walls = [(edge.label, f"'{edge.wall.isoformat(' ', 'auto')}'") for edge in edges if edge.wall is not None]
+    instants = [(e.label, f"'{e.instant.astimezone(UTC).replace(tzinfo=None).isoformat(' ', 'auto')}'") for e in edges]
+    days = [(edge.label, f"'{edge.day.isoformat()}'") for edge in edges]
+    numbers = [(edge.label, repr(float(edge.number))) for edge in edges if edge.number is not None]
+    return _filled(
+        "(CASE WHEN typeof({c}) <> 'text' THEN "
+        + _halved("{c}", numbers, below)
+        + " WHEN length({c}) IN (19, 26) AND substr({c}, 11, 1) = ' ' AND substr({c}, -1) <> 'Z' THEN "
+        + _halved("{c}", walls, below)
+        + " WHEN length({c}) = 10 THEN "
+        + _halved("{c}", days, below)
+        + f" WHEN {_ZONE} > 0 THEN (SELECT {_halved('form.t', instants, below)} FROM (SELECT {_INSTANT} AS t LIMIT 1) AS form)"
+        + f" ELSE (SELECT {_halved('form.t', walls, below)} FROM (SELECT {_NAIVE} AS t LIMIT 1) AS form) END)",
+        column,
+    )
+
+
+def _halved(value: str, edges: Sequence[tuple[str, str]], below: str) -> str:
+    if not edges:
+        return f"'{below}'"
+    middle = len(edges) // 2
+    label, limit = edges[middle]
+    lower, upper = _halved(value, edges[:middle], below), _halved(value, edges[middle + 1 :], label)
+    return f"CASE WHEN {value} < {limit} THEN {lower} ELSE {upper} END"
 
 
 def _day(day: date | None) -> str:

@@ -36,22 +36,14 @@ def count(bound: BoundClass, condition: Bool) -> sa.Select[Any]:
     return sa.select(sa.func.count()).select_from(bound.rows).where(condition)
 
 
-def total(bound: BoundClass) -> sa.Select[Any]:
-    """How many records there are: one row."""
-    return sa.select(sa.func.count()).select_from(bound.rows)
-
-
-def uncovered(bound: BoundClass, policies: PolicySet) -> sa.Select[Any]:
-    """How many records no policy matches: one row."""
+def totals(bound: BoundClass, policies: PolicySet) -> sa.Select[Any]:
+    """How many records there are, how many no policy matches, how many have tags that cannot be read: one row, one pass."""
     covered = any_of(matches(bound, policy, policies.timezone) for policy in policies.of(bound.address))
-    return count(bound, sa.not_(covered))
-
-
-def unreadable_tags(bound: BoundClass) -> sa.Select[Any]:
-    """The key of one record whose tags cannot be read, and how many there are: no row where there are none."""
-    there = sa.not_(readable(bound))
-    number = sa.select(sa.func.count()).select_from(bound.rows).where(there).correlate(None).scalar_subquery()
-    return sa.select(*key_projection(bound), number).select_from(bound.rows).where(there).limit(1)
+    return sa.select(
+        sa.func.count(),
+        sa.func.coalesce(sa.func.sum(sa.case((covered, 0), else_=1)), 0),
+        sa.func.coalesce(sa.func.sum(sa.case((readable(bound), 0), else_=1)), 0),
+    ).select_from(bound.rows)
 
 
 def due_by_tag(
@@ -92,13 +84,13 @@ def covers(bound: BoundClass, condition: Bool, key: Key) -> sa.Select[Any]:
     return sa.select(raw("1")).select_from(bound.rows).where(is_key(bound, key), condition)
 
 
-def window_end(bound: BoundClass, condition: Bool, *, after: Key | None, rows: int) -> sa.Select[Any]:
-    """The key of the last of the next ``rows`` records beyond ``after`` that fulfil the condition: no row where fewer are
-    left."""
+def window_end(bound: BoundClass, *, after: Key | None, rows: int) -> sa.Select[Any]:
+    """The key of the last of the next ``rows`` records beyond ``after``, due or not: no row where fewer are left. The
+    key's index alone answers it."""
     return (
         sa.select(*key_projection(bound))
         .select_from(bound.rows)
-        .where(condition, in_window(bound, after, None))
+        .where(in_window(bound, after, None))
         .order_by(*bound.key)
         .limit(1)
         .offset(rows - 1)

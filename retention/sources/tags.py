@@ -54,15 +54,16 @@ def carries(bound: BoundClass, tag: str, zone: ZoneInfo) -> Bool:
             join = bound.tag_table
             assert join is not None, "binding gives every tag table its rows"
             value = _compared(bound, join.rows.c[column])
-            return (
+            there = (
                 sa.exists(raw("1"))
                 .select_from(join.rows)
                 .where(join.refers == bound.key[0], value == string(tag))
                 .correlate_except(join.rows)
             )
+            return sa.and_(there, readable(bound))
         case TagColumn(column=column):
             if bound.dialect == "sqlite":
-                return raw(_sqlite_carries(bound, column, bound.source.text(tag)))
+                return raw(_sqlite_carries(bound, column, tag))
             return raw(
                 f'coalesce({bound.source.text(tag)} COLLATE "C" = ANY ({_postgresql_list(bound, column)}), false)'
             )
@@ -152,20 +153,35 @@ def _sqlite_item(bound: BoundClass, column: str, value: str) -> str:
     return f"(CASE WHEN {_sqlite_json(bound, column)} THEN {value} ELSE trim({value}, {_SPACE}) END)"
 
 
-def _sqlite_carries(bound: BoundClass, column: str, tag: str) -> str:
+def _sqlite_flat(bound: BoundClass, column: str) -> str:
+    """Whether the tags are as applications write them: valid JSON, an array of nothing but texts, without an escape, with
+    a comma or a comma and a space between. Told without taking the array apart."""
     c = bound.text(column)
+    joined = f"replace(replace({c}, '\", \"', ''), '\",\"', '')"
     return (
-        # most rows are told without parsing: JSON writes a tag as it is, or with a backslash somewhere
-        f"(coalesce(instr({c}, {tag}) > 0 OR instr({c}, '\\') > 0, 0) AND {_sqlite_readable(bound, column)} AND EXISTS (SELECT 1"
-        f" FROM json_each({_sqlite_list(bound, column)}) AS item"
-        f" WHERE item.type = 'text' AND {_sqlite_item(bound, column, 'item.value')} = {tag}))"
+        f"(typeof({c}) = 'text' AND {c} GLOB '[[]\"*\"]' AND instr({c}, '\\') = 0"
+        f" AND instr(substr({joined}, 3, length({joined}) - 4), '\"') = 0 AND json_valid({c}))"
     )
+
+
+def _sqlite_carries(bound: BoundClass, column: str, tag: str) -> str:
+    c, literal = bound.text(column), bound.source.text(tag)
+    exact = (
+        f"({_sqlite_readable(bound, column)} AND EXISTS (SELECT 1 FROM json_each({_sqlite_list(bound, column)}) AS item"
+        f" WHERE item.type = 'text' AND {_sqlite_item(bound, column, 'item.value')} = {literal}))"
+    )
+    if not {'"', "\\"} & set(tag) and tag not in (",", ", "):  # what stands between two tags of a flat array
+        quoted = bound.source.text(f'"{tag}"')
+        exact = f"CASE WHEN {_sqlite_flat(bound, column)} THEN instr({c}, {quoted}) > 0 ELSE {exact} END"
+    # most rows are told without parsing: JSON writes a tag as it is, or with a backslash somewhere
+    return f"(coalesce(instr({c}, {literal}) > 0 OR instr({c}, '\\') > 0, 0) AND {exact})"
 
 
 def _sqlite_readable(bound: BoundClass, column: str) -> str:
     t = _sqlite_trimmed(bound, column)
     return (
-        f"(CASE typeof({bound.text(column)}) WHEN 'null' THEN 1 WHEN 'text' THEN CASE WHEN NOT {_sqlite_json(bound, column)} THEN 1"
+        f"(CASE typeof({bound.text(column)}) WHEN 'null' THEN 1 WHEN 'text' THEN CASE"
+        f" WHEN {_sqlite_flat(bound, column)} THEN 1 WHEN NOT {_sqlite_json(bound, column)} THEN 1"
         f" WHEN NOT json_valid({t}) THEN 0 WHEN json_type({t}) = 'null' THEN 1 WHEN json_type({t}) <> 'array' THEN 0"
         f" ELSE NOT EXISTS (SELECT 1 FROM json_each({t}) AS item WHERE item.type NOT IN ('text', 'null')) END ELSE 0 END)"
     )

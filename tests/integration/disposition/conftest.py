@@ -6,18 +6,26 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from retention.archive.find import rows_of
 from retention.config import load_project
+from retention.disposition.archived import read_manifest
+from retention.disposition.catalogue import verify_archives
 from retention.disposition.engine import Engine
+from retention.disposition.evidence import verify_ledger
 from retention.disposition.plan import PolicyPlan, make_plan
-from retention.disposition.run import RunResult, begin, perform
+from retention.disposition.recover import recover
+from retention.disposition.run import RunResult, begin, perform, unfinished
+from retention.ledger import batches
 from retention.ledger.control import Control
 from retention.sources.open import open_source
 
@@ -114,6 +122,8 @@ class Site:
     dialect: str
     comments: bool
     run_sql: Callable[..., None]
+    #: commands that were started, ended at the latest with the test
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
     def config(self) -> Path:
@@ -146,10 +156,69 @@ class Site:
         return make_plan(engine, engine.policies([policy]), as_of).policies[0]
 
     def run(self, policy: str = "service-notes", as_of: datetime = AS_OF) -> RunResult:
+        """What `retention run POLICY --yes` does, in this process."""
         engine = self.engine()
-        plan = make_plan(engine, engine.policies([policy]), as_of).policies[0]
-        made = begin(engine, engine.project.policies.get(policy), plan, as_of)
-        return perform(engine, made, progress=lambda batch: None, stop=threading.Event())
+        recover(engine)
+        wanted = engine.project.policies.get(policy)
+        run = unfinished(engine, wanted)
+        if run is None:
+            run = begin(engine, wanted, make_plan(engine, [wanted], as_of).policies[0], as_of)
+        return perform(engine, run, progress=lambda batch: None, stop=threading.Event())
+
+    def policy(self, name: str, **replaced: str) -> None:
+        """Change lines of a policy: its ``key`` becomes ``key: value``; keys that it lacks are added."""
+        path = self.folder / "policies" / f"{name}.yaml"
+        lines = [line for line in path.read_text().splitlines() if line.split(":")[0] not in replaced]
+        path.write_text("\n".join([*lines, *(f"{key}: {value}" for key, value in replaced.items())]) + "\n")
+
+    def everything(self) -> dict[str, list[str]]:
+        """Every row of every table, each as one text that tells values and their types apart."""
+        found = {}
+        for table in ("activity_logs", "activity_comments") if self.comments else ("activity_logs",):
+            if self.dialect == "sqlite":
+                columns = [row[0] for row in self.rows(f"SELECT name FROM pragma_table_info('{table}')")]
+                row = " || ',' || ".join(f"typeof({one}) || quote(CAST({one} AS BLOB))" for one in columns)
+            else:
+                row = "t::text"
+            found[table] = [one[0] for one in self.rows(f"SELECT {row} AS r FROM {table} t ORDER BY id")]
+        return found
+
+    def archived(self) -> Counter[int]:
+        """How often each record stands in the archive."""
+        engine = self.engine()
+        with engine.control.read() as connection:
+            found = batches.committed(connection, not_destroyed=True)
+        ids: Counter[int] = Counter()
+        for batch in found:
+            store = engine.store("cold")
+            ids.update(rows_of(store, read_manifest(store, batch).files[0])["id"].to_pylist())
+        return ids
+
+    def findings(self) -> list[str]:
+        """What `archive verify` and `audit verify` find wrong."""
+        engine = self.engine()
+        return [*verify_archives(engine, ("cold",)).findings, *verify_ledger(engine).findings]
+
+    def control(self, statement: str) -> None:
+        """Change a row of the control database behind the engine's back."""
+        import sqlalchemy as sa
+
+        with self.engine().control.write() as connection:
+            connection.execute(sa.text(statement))
+
+    def asked(self, statement: str) -> list[tuple[Any, ...]]:
+        """Ask the control database."""
+        import sqlalchemy as sa
+
+        with self.engine().control.read() as connection:
+            return [tuple(row) for row in connection.execute(sa.text(statement))]
+
+    def facts(self, kind: str) -> list[dict[str, Any]]:
+        """The bodies of the ledger's entries of a kind, oldest first."""
+        from retention.ledger import chain
+
+        with self.engine().control.read() as connection:
+            return [entry.facts for entry in chain.entries(connection, kind=kind)]
 
     def cli(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """A command of its own process."""
@@ -164,13 +233,32 @@ class Site:
 
     def start(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """A command that goes on while the test does."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "retention", *words, "--config", str(self.config)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, **(env or {})},
         )
+        self.started.append(process)
+        return process
+
+    def start_and_stop_at(self, failpoint: str, *words: str) -> subprocess.Popen[str]:
+        """The command, suspended at its failpoint."""
+        process = self.start(*words, env={"RETENTION_FAILPOINTS": f"{failpoint}=stop@1"})
+        self.wait(lambda: _state(process.pid) == "T", f"{words[0]} did not reach {failpoint}")
+        return process
+
+    def wait(self, condition: Callable[[], bool], complaint: str) -> None:
+        deadline = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < deadline, complaint
+            time.sleep(0.05)
+
+
+def _state(pid: int) -> str:
+    """The process's state, as proc(5) has it: T while it is stopped, Z when it has ended."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def _make(tmp_path: Path, crm_url: str, run_sql: Callable[..., None], *, comments: bool) -> Site:
@@ -188,13 +276,49 @@ def _make(tmp_path: Path, crm_url: str, run_sql: Callable[..., None], *, comment
     return Site(folder=folder, url=crm_url, dialect=dialect, comments=comments, run_sql=run_sql)
 
 
+def _end(site: Site) -> None:
+    for process in site.started:
+        process.kill()
+        process.communicate()
+
+
 @pytest.fixture
-def site(tmp_path: Path, crm_url: str, run_sql: Callable[..., None]) -> Site:
+def site(tmp_path: Path, crm_url: str, run_sql: Callable[..., None]) -> Iterator[Site]:
     """A class with comments as dependents: rows are selected, then deleted."""
-    return _make(tmp_path, crm_url, run_sql, comments=True)
+    made = _make(tmp_path, crm_url, run_sql, comments=True)
+    yield made
+    _end(made)
 
 
 @pytest.fixture
-def plain_site(tmp_path: Path, crm_url: str, run_sql: Callable[..., None]) -> Site:
+def plain_site(tmp_path: Path, crm_url: str, run_sql: Callable[..., None]) -> Iterator[Site]:
     """A class without dependents: PostgreSQL streams what it deletes."""
-    return _make(tmp_path, crm_url, run_sql, comments=False)
+    made = _make(tmp_path, crm_url, run_sql, comments=False)
+    yield made
+    _end(made)
+
+
+@pytest.fixture(params=["dependents", "plain"])
+def any_site(
+    request: pytest.FixtureRequest, tmp_path: Path, crm_url: str, run_sql: Callable[..., None]
+) -> Iterator[Site]:
+    """`site` and `plain_site`, one after the other."""
+    made = _make(tmp_path, crm_url, run_sql, comments=request.param == "dependents")
+    yield made
+    _end(made)
+
+
+@pytest.fixture
+def sqlite_site(tmp_path: Path, sqlite_url: str, run_sql: Callable[..., None]) -> Iterator[Site]:
+    """`plain_site` on SQLite alone."""
+    made = _make(tmp_path, sqlite_url, run_sql, comments=False)
+    yield made
+    _end(made)
+
+
+@pytest.fixture
+def postgresql_site(tmp_path: Path, postgres_url: str, run_sql: Callable[..., None]) -> Iterator[Site]:
+    """`plain_site` on PostgreSQL alone."""
+    made = _make(tmp_path, postgres_url, run_sql, comments=False)
+    yield made
+    _end(made)

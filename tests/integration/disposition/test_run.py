@@ -5,18 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-
 from retention.disposition.catalogue import verify_archives
 from retention.disposition.evidence import verify_ledger
 
 ROWS = 6000
-
-
-@pytest.fixture(params=["site", "plain_site"])
-def any_site(request: pytest.FixtureRequest) -> Any:
-    """A site with dependents (select, then delete), and one without (PostgreSQL streams what it deletes)."""
-    return request.getfixturevalue(request.param)
 
 
 def test_run_takes_exactly_what_the_plan_says_and_archives_it(any_site: Any) -> None:

@@ -1,0 +1,44 @@
+"""A source on a fresh database of each dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from retention.config import SourceConfig
+from retention.sources.open import open_source
+from retention.sources.source import Session, Source
+
+
+
+@pytest.fixture
+def source(crm_url: str) -> Source:
+    """The database as the engine opens it."""
+    return open_source(SourceConfig(name="crm", url=crm_url, classes={}))
+
+
+@pytest.fixture
+def postgres(postgres_url: str) -> Source:
+    """A PostgreSQL database, for what that alone does."""
+    return open_source(SourceConfig(name="crm", url=postgres_url, classes={}))
+
+
+@pytest.fixture
+def sqlite(sqlite_url: str) -> Source:
+    """A SQLite file, for what that alone does."""
+    return open_source(SourceConfig(name="crm", url=sqlite_url, classes={}))
+
+
+@pytest.fixture
+def sessions() -> Iterator[Callable[[Source], Session]]:
+    """``sessions(source)`` opens one more session; all are closed when the test ends."""
+    opened: list[Session] = []
+
+    def open_one(source: Source) -> Session:
+        opened.append(source.session())
+        return opened[-1]
+
+    yield open_one
+    for session in opened:
+        session.close()

@@ -1,0 +1,236 @@
+"""Transactions, fences and failures of real databases."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from retention.config import SourceConfig
+from retention.errors import InputError, SourceFailed
+from retention.sources.open import open_source
+from retention.sources.source import Outcome, Session, Source, SourceBusy
+from retention.sources.sqlite import SqliteSource
+
+Sessions = Callable[[Source], Session]
+
+
+def test_what_is_committed_stays_and_what_is_rolled_back_does_not(source: Source, sessions: Sessions) -> None:
+    session = sessions(source)
+    session.execute("CREATE TABLE t (id integer primary key)")
+    for number, end in ((1, session.commit), (2, session.rollback)):
+        session.begin(write=True)
+        assert session.execute(f"INSERT INTO t VALUES ({number})") == 1
+        end()
+    assert sessions(source).rows("SELECT id FROM t") == [(1,)]
+    assert session.execute("DELETE FROM t WHERE id = 5") == 0
+
+
+def test_a_transaction_in_which_something_failed_cannot_be_committed(source: Source, sessions: Sessions) -> None:
+    """PostgreSQL answers such a COMMIT with a ROLLBACK and no error."""
+    session = sessions(source)
+    session.execute("CREATE TABLE t (id integer primary key)")
+    session.begin(write=True)
+    session.execute("INSERT INTO t VALUES (1)")
+    with pytest.raises(SourceFailed):
+        session.execute("INSERT INTO t VALUES (1)")
+    with pytest.raises(SourceFailed, match="cannot be committed"):
+        session.commit()
+    session.rollback()
+    assert session.rows("SELECT id FROM t") == []
+
+
+def test_a_fence_is_passed_only_when_those_who_share_it_have_ended(source: Source, sessions: Sessions) -> None:
+    deleting, placing = sessions(source), sessions(source)
+    deleting.begin(write=True)
+    deleting.share_fence(["crm.b", "crm.a"])
+    passed = threading.Event()
+
+    def place() -> None:
+        placing.pass_fence(["crm.a", "crm.b"])
+        passed.set()
+
+    thread = threading.Thread(target=place)
+    thread.start()
+    try:
+        assert not passed.wait(0.5)
+    finally:
+        deleting.rollback()
+        thread.join(10)
+    assert passed.is_set()
+    deleting.begin(write=True)  # and whoever begins afterwards is not hindered by it
+    deleting.share_fence(["crm.a"])
+    deleting.rollback()
+
+
+def test_fences_of_other_classes_are_no_hindrance(postgres: Source, sessions: Sessions) -> None:
+    one, other = sessions(postgres), sessions(postgres)
+    one.begin(write=True)
+    one.share_fence(["crm.a"])
+    other.begin(write=True)
+    other.share_fence(["crm.a"])  # two batches share it
+    sessions(postgres).pass_fence(["crm.b"])
+
+
+def test_a_fence_cannot_be_shared_without_the_write_lock(sqlite: Source, sessions: Sessions) -> None:
+    session = sessions(sqlite)
+    session.begin(write=False)
+    with pytest.raises(SourceFailed):
+        session.share_fence(["crm.a"])
+
+
+def test_a_temporary_table_never_replaces_one_of_the_application(source: Source, sessions: Sessions) -> None:
+    session = sessions(source)
+    session.execute('CREATE TABLE "held; x" (id integer)')
+    session.execute('INSERT INTO "held; x" VALUES (7)')
+    for keys in ([1, 2], [3]):
+        session.load_temporary("held; x", pa.table({"id": keys}))
+    temporary = "temp" if source.dialect.name == "sqlite" else "pg_temp"
+    assert session.rows(f'SELECT id FROM {temporary}."held; x"') == [(3,)]
+    assert sessions(source).rows('SELECT id FROM "held; x"') == [(7,)]
+
+
+def test_a_rollback_takes_the_temporary_table_with_it(source: Source, sessions: Sessions) -> None:
+    session = sessions(source)
+    session.begin(write=True)
+    session.load_temporary("keys", pa.table({"id": [1]}))
+    session.rollback()
+    with pytest.raises(SourceFailed):
+        session.rows("SELECT id FROM keys")
+
+
+def test_the_source_tells_what_became_of_a_transaction(postgres: Source, sessions: Sessions) -> None:
+    session = sessions(postgres)
+    ends = {Outcome.COMMITTED: session.commit, Outcome.ROLLED_BACK: session.rollback}
+    for outcome, end in ends.items():
+        session.begin(write=True)
+        transaction = session.transaction_id()
+        assert transaction is not None
+        assert postgres.outcome(transaction) is Outcome.OPEN
+        end()
+        assert postgres.outcome(transaction) is outcome
+    assert postgres.outcome(str(2**40)) is Outcome.UNKNOWN
+
+
+def test_the_server_counts_what_this_transaction_deleted(postgres: Source, sessions: Sessions) -> None:
+    session = sessions(postgres)
+    session.execute("CREATE TABLE t AS SELECT generate_series(1, 10) AS id")
+    table = postgres.table("t")
+    assert table is not None
+    for least, count in ((8, 3), (1, 7)):
+        session.begin(write=True)
+        session.arrow(f"DELETE FROM t WHERE id >= {least} RETURNING id")
+        assert session.deleted_in_transaction(table) == count
+        session.commit()
+
+
+def test_a_row_that_changed_meanwhile_is_tried_again(postgres: Source, sessions: Sessions) -> None:
+    """Also where the failure comes in the middle of a stream."""
+    one, other = sessions(postgres), sessions(postgres)
+    one.execute("CREATE TABLE t AS SELECT generate_series(1, 2000) AS id, repeat('x', 200) AS filling")
+    one.begin(write=True)
+    one.rows("SELECT count(*) FROM t")
+    other.execute("UPDATE t SET filling = '' WHERE id = 1990")
+    with pytest.raises(SourceBusy) as caught:
+        one.arrow("DELETE FROM t RETURNING *")
+    assert caught.value.retryable
+    one.rollback()
+    assert one.rows("SELECT count(*) FROM t") == [(2000,)]
+
+
+def test_a_busy_database_is_tried_again(sqlite: Source, sessions: Sessions) -> None:
+    one, other = sessions(sqlite), sessions(sqlite)
+    one.begin(write=True)
+    other.execute("PRAGMA busy_timeout = 50")
+    with pytest.raises(SourceBusy, match="another process is writing"):
+        other.begin(write=True)
+
+
+def test_a_lock_that_is_not_granted_is_tried_again(postgres: Source, sessions: Sessions) -> None:
+    one, other = sessions(postgres), sessions(postgres)
+    one.execute("CREATE TABLE t (id integer)")
+    one.begin(write=True)
+    one.execute("LOCK TABLE t")
+    other.execute("SET lock_timeout = '50ms'")
+    started = time.monotonic()
+    with pytest.raises(SourceBusy):
+        other.execute("DELETE FROM t")
+    assert time.monotonic() - started < 5
+
+
+def test_a_missing_file_is_an_error_and_is_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "no such.db"
+    source = open_source(SourceConfig(name="crm", url=f"sqlite:///{path}", classes={}))
+    with pytest.raises(SourceFailed, match="there is no file"):
+        source.session()
+    assert not path.exists()
+
+
+def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "crm.db"
+    path.write_text("dear diary, " * 100)
+    with pytest.raises(SourceFailed, match="no SQLite database"):
+        open_source(SourceConfig(name="crm", url=f"sqlite:///{path}", classes={})).session()
+
+
+def test_odd_file_names_are_file_names(tmp_path: Path) -> None:
+    path = tmp_path / "a ?mode=memory#%20é.db"
+    path.touch()
+    session = SqliteSource("crm", path).session()
+    session.execute("CREATE TABLE t (id integer)")
+    session.close()
+    assert path.stat().st_size > 0
+
+
+@pytest.mark.parametrize("password", ["s3cret", "s%20e"])
+def test_no_failure_shows_a_password(password: str) -> None:
+    source = open_source(SourceConfig(name="crm", url=f"postgresql://u:{password}@127.0.0.1:1/crm", classes={}))
+    with pytest.raises(SourceFailed) as caught:
+        source.session()
+    assert "127.0.0.1" in caught.value.message
+    assert password not in str(caught.value)
+    assert "s e" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://u:s3cret@h/d", "nonsense s3cret", "sqlite://", "sqlite:///:memory:", "postgresql://u:s3cret@h:x/d"]
+)
+def test_urls_that_mean_no_database_of_ours_are_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(InputError) as caught:
+        open_source(SourceConfig(name="crm", url=url, classes={}))
+    assert "s3cret" not in str(caught.value)
+
+
+def test_failures_tell_what_to_do_and_not_what_the_rows_say(postgres: Source, sessions: Sessions) -> None:
+    session = sessions(postgres)
+    session.execute("CREATE TABLE t (id integer primary key)")
+    session.execute("CREATE ROLE limited")
+    session.execute("SET ROLE limited")
+    try:
+        with pytest.raises(SourceFailed, match="permission denied for table t") as caught:
+            session.rows("SELECT 'alice@example.com' FROM t")
+        assert "grant" in caught.value.hint
+        assert "alice" not in str(caught.value)
+    finally:
+        session.execute("RESET ROLE")
+        session.execute("DROP ROLE limited")
+
+
+def test_rows_hidden_by_row_level_security_are_an_error(postgres: Source, sessions: Sessions) -> None:
+    session = sessions(postgres)
+    session.execute("CREATE TABLE t (id integer)")
+    session.execute("ALTER TABLE t ENABLE ROW LEVEL SECURITY")
+    session.execute("CREATE ROLE blind")
+    session.execute("GRANT SELECT ON t TO blind")
+    session.execute("SET ROLE blind")
+    try:
+        with pytest.raises(SourceFailed, match="row-level security"):
+            session.rows("SELECT id FROM t")
+    finally:
+        session.execute("RESET ROLE")
+        session.execute("DROP OWNED BY blind")
+        session.execute("DROP ROLE blind")
