@@ -24,7 +24,7 @@ from retention.disposition.held import HeldView, read_holds, refuse_unconfirmed
 from retention.disposition.job import Disposed, Job, Window
 from retention.disposition.recover import settle
 from retention.failpoint import failpoint
-from retention.ledger import batches
+from retention.ledger import batches, runs
 from retention.ledger.batches import Batch, BatchState
 from retention.policy.calendar import local_day
 from retention.policy.policy import ArchiveRule
@@ -116,6 +116,8 @@ def dispose(lane: Lane, window: Window) -> Disposed:
         raise
     with job.engine.control.write() as connection:
         batches.commit(connection, batch_id, job.engine.now())
+        if runs.still_owned(connection, job.run.id, job.owner):
+            runs.seen(connection, job.run.id, job.owner, job.engine.now())
     failpoint("batch.after-settled")
     return disposed
 

@@ -68,7 +68,8 @@ def _entries(path: Path) -> list[Entry]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text("utf-8").splitlines(keepends=True)
+        with path.open(encoding="utf-8", newline="\n") as file:  # text within an entry may hold other line separators
+            return list(file)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path} cannot be read: {error}", hint="name a file that `retention audit export` wrote"

@@ -126,7 +126,13 @@ class _Counter:
         self._view = HeldView(engine, session, bound)
         self._held = self._view.predicate(self._holds)
         [counts] = session.rows(statements.totals(bound, self._policies))
-        self._total, self.uncovered, self._unreadable = map(int, counts)
+        self._total, self._unreadable, self._covered = counts
+
+    @property
+    def uncovered(self) -> int:
+        """Records that no policy matches."""
+        assert self._covered is not None, "a plan has at least one policy of the class"
+        return int(self._total - self._covered)
 
     def plan(self, policy: Policy) -> PolicyPlan:
         counted = census(
@@ -139,6 +145,8 @@ class _Counter:
             each_held={hold.id: self._view.predicate(self._holds, only=hold) for hold in self._holds.holds},
         )
         fates = {fate.value: sum(one.records for one in counted if one.fate is fate) for fate in Fate}
+        if self._covered is None:  # the class has no other policy
+            self._covered = sum(fates.values())
         gone = fates[Fate.DUE.value]
         condition = due(self._bound, policy, self._policies, self._as_of, self._held)
         return PolicyPlan(

@@ -90,7 +90,7 @@ def test_a_released_hold_still_protects_for_its_grace(project: Retention) -> Non
     project("hold", "release", hold["id"], "--reason", "again", status=4)
     file = project.folder / "retention.yaml"
     file.write_text(file.read_text().replace("hold_release_grace: 30 days", "hold_release_grace: 1 hour"))
-    project.sql("retention.db", "UPDATE hold SET released_at = '2026-01-01T00:00:00.000000+00:00'")
+    project.sql("retention.db", "UPDATE hold SET released_at = '2026-01-01T00:00:00.000000Z'")
     assert project("hold", "list").out == "No hold protects anything now.\n"
     assert len(project("hold", "list", "--all", "--json").json) == 1
     assert project("plan", "service-notes", "--json").json["policies"][0]["due"] == held

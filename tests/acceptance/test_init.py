@@ -1,0 +1,62 @@
+"""`retention init` on the demo's database, then what it asks people to do."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.acceptance.conftest import Retention
+
+
+def test_from_a_database_to_a_plan(demo: Retention, tmp_path: Path) -> None:
+    said = demo("init", f"sqlite:///{demo.folder / 'crm.db'}", "--into", str(tmp_path / "mine"))
+    assert "retention validate" in said.out
+    mine = type(demo)(folder=tmp_path / "mine")
+    config = (mine.folder / "retention.yaml").read_text(encoding="utf-8")
+    assert "DECIDE" in config
+    assert "table: activity_logs" in config
+    assert "activity_comments: {key: activity_id}" in config
+    mine("control", "upgrade")
+    [example] = (mine.folder / "policies").glob("*.example")
+    text = example.read_text(encoding="utf-8")
+    chosen = [line for line in text.splitlines() if not line.startswith("tags: []")]
+    chosen = [line.replace("for: forever", "for: 5 years") for line in chosen]
+    (mine.folder / "policies" / example.name.removesuffix(".example")).write_text(
+        "\n".join([*chosen, "all: true", ""]), encoding="utf-8"
+    )
+    said = mine("validate", status=int("DECIDE" in "".join(chosen)) and 0)
+    assert "1 policy is valid" in said.out
+    [plan] = mine("plan", "--json").json["policies"]
+    assert plan["matched"] == demo.sql("crm.db", "SELECT count(*) FROM activity_logs")[0][0]
+
+
+def test_nothing_that_exists_is_overwritten(project: Retention) -> None:
+    before = (project.folder / "retention.yaml").read_bytes()
+    assert "so nothing was written" in project("init", "sqlite:///crm.db", status=2).err
+    assert (project.folder / "retention.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("url", "status", "message"),
+    [
+        ("crm.db", 2, "URL names no database"),
+        ("mysql://u:hidden-word@h/d", 2, "mysql, which is not supported"),
+        ("sqlite:///nowhere.db", 1, "there is no file"),
+        ("sqlite:///retention.yaml", 1, "no SQLite database"),
+        ("postgresql://u:hidden-word@127.0.0.1:1/d", 1, "cannot connect"),
+        ("postgresql://u:hidden%2Dword@[::1/d", 2, ""),
+        ("postgresql://u@127.0.0.1:1/d?password=hidden-word&connect_timeout=1", 1, "cannot connect"),
+    ],
+)
+def test_a_wrong_url_is_told_without_its_password(
+    demo: Retention, tmp_path: Path, url: str, status: int, message: str
+) -> None:
+    said = demo("init", url, "--into", str(tmp_path / "new"), status=status)
+    assert message in said.err
+    assert "hidden" not in said.out + said.err
+    assert "  " in said.err  # what to do
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,280 @@
+"""What leaves for the archive comes back equal by value: every type, and every value that Arrow cannot carry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyarrow as pa
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from retention.sources import statements
+from retention.sources.literal import value_of
+from retention.sources.read import Rows, Widen, read_rows
+from retention.sources.restored import insert_restored
+from retention.sources.source import Session, Source
+from retention.sources.sql import rows_of
+from retention.sources.table import Table
+
+Sessions = Callable[[Source], Session]
+
+#: PostgreSQL type -> values in its own text form
+_POSTGRESQL = {
+    "smallint": ["-32768", "32767"],
+    "integer": ["-2147483648"],
+    "bigint": ["9223372036854775807", "-9223372036854775808"],
+    "oid": ["4294967295"],
+    "numeric": ["NaN", "Infinity", "0.000000000000000000001", "123456789012345678901234567890.5"],
+    "numeric(12,2)": ["-1.50"],
+    "real": ["0.1", "NaN", "-0", "Infinity", "1e-45"],
+    "double precision": ["0.1", "NaN", "-0", "-Infinity", "5e-324", "1.7976931348623157e308"],
+    "money": ["$1,234.56", "-$0.01"],
+    "boolean": ["t", "f"],
+    "text": ["", "é😀", "a\\b'c\"d%e:f", "\t\n"],
+    "varchar(5)": ["é😀"],
+    "char(4)": ["a"],
+    '"char"': ["x"],
+    "name": ["n"],
+    "bytea": ["\\x00ff", ""],
+    "date": ["0001-01-01", "9999-12-31", "infinity", "-infinity", "0044-03-15 BC", "20000-01-01"],
+    "timestamp": ["2024-02-29 12:00:00.123456", "infinity", "-infinity", "0044-03-15 12:00:00 BC", "294276-12-31 23:59:59.999999"],
+    "timestamptz": ["2024-02-29 12:00:00.123456+00", "infinity", "-infinity", "20000-01-01 00:00:00+00", "0001-01-01 00:00:00+00 BC"],
+    "timestamp(0)": ["2024-02-29 12:00:00"],
+    "time": ["24:00:00", "12:00:00.000001"],
+    "timetz": ["12:00:00+05:30"],
+    "interval": ["178000000 years", "-1 days +02:03:04.000005"],
+    "uuid": ["00000000-0000-0000-0000-000000000001"],
+    "json": ['{"b": 1,  "a": [null, "\\u00e9"]}'],
+    "jsonb": ['{"a": 1.10}'],
+    "text[]": ["{a,NULL,\"b c\"}", "{{a,b},{c,d}}", "[2:3]={a,b}", "{}"],
+    "integer[]": ["{1,NULL}", "[0:1]={1,2}"],
+    "inet": ["10.0.0.1/8"],
+    "macaddr": ["08:00:2b:01:02:03"],
+    "bit(3)": ["101"],
+    "varbit": [""],
+    "point": ["(1,2)"],
+    "box": ["(2,2),(1,1)"],
+    "int4range": ["[1,5)", "empty"],
+    "tstzrange": ['["2024-01-01 00:00:00+00",)'],
+    "tsvector": ["'a':1 'b':2"],
+    "xml": ["<a>b</a>"],
+    "mood": ["sad; 'ok'"],
+    "positive": ["7"],
+    "pair": ['(1,"a,b")'],
+}  # fmt: skip
+
+
+def _everything(session: Session, source: Source, table: Table) -> list[tuple[object, ...]]:
+    """Every value as the database itself writes it, in key order."""
+    return session.rows(_as_text(source, table))
+
+
+def _as_text(source: Source, table: Table) -> sa.Select[tuple[object, ...]]:
+    """Exact text of every column: quote() on SQLite, the output form on PostgreSQL, floats by their bits."""
+    rows = rows_of(table)
+    columns = []
+    for one in table.columns:
+        value = rows.c[one.name]
+        if source.dialect.name == "sqlite":
+            text = sa.func.typeof(value).concat(" ").concat(sa.func.hex(value)).concat(" ").concat(sa.func.quote(value))
+        elif one.type in ("real", "double precision"):
+            send = sa.func.float4send if one.type == "real" else sa.func.float8send
+            text = sa.cast(send(value), sa.Text())
+        else:
+            text = sa.cast(value, sa.Text())
+        columns.append(text.label(f"c{len(columns)}"))
+    return sa.select(*columns).select_from(rows).order_by(rows.c.id)
+
+
+def _take_and_restore(session: Session, source: Source, table: Table) -> Rows:
+    session.begin(write=True)
+    rows = rows_of(table)
+    found = read_rows(session, source, table, lambda columns: sa.select(*columns).select_from(rows).order_by(rows.c.id))
+    assert session.execute(sa.delete(rows)) == found.rows.num_rows
+    session.load_temporary(statements.RESTORED, found.rows)
+    assert session.execute(insert_restored(source, table, found.columns)) == found.rows.num_rows
+    session.commit()
+    return found
+
+
+@pytest.fixture
+def all_types(postgres: Source, sessions: Sessions) -> Session:
+    session = sessions(postgres)
+    session.execute("CREATE TYPE mood AS ENUM ('sad; ''ok''', 'happy')")
+    session.execute("CREATE DOMAIN positive AS integer CHECK (VALUE > 0)")
+    session.execute("CREATE TYPE pair AS (a integer, b text)")
+    return session
+
+
+@pytest.mark.parametrize("declared", sorted(_POSTGRESQL))
+def test_every_type_of_postgresql(postgres: Source, all_types: Session, declared: str) -> None:
+    all_types.execute(f'CREATE TABLE t (id integer primary key, "va""l%ue" {declared})')
+    values = [*(postgres.text(value) for value in _POSTGRESQL[declared]), "NULL"]
+    for number, value in enumerate(values):
+        all_types.execute(f"INSERT INTO t VALUES ({number}, {value})")
+    table = postgres.table("t")
+    assert table is not None
+    before = _everything(all_types, postgres, table)
+    found = _take_and_restore(all_types, postgres, table)
+    assert _everything(all_types, postgres, table) == before
+    assert len(before) == len(values)
+    assert found.rows.schema.field(1).type in _CANONICAL
+
+
+#: the types that the digest of a row knows
+_CANONICAL = {
+    pa.bool_(), pa.int64(), pa.float32(), pa.float64(), pa.string(), pa.binary(), pa.date32(),
+    pa.timestamp("us"), pa.timestamp("us", "UTC"),
+}  # fmt: skip
+
+
+def test_identity_and_generated_columns(postgres: Source, sessions: Sessions) -> None:
+    session = sessions(postgres)
+    session.execute(
+        "CREATE TABLE t (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, a integer, twice integer GENERATED ALWAYS AS (a * 2) STORED)"
+    )
+    session.execute("INSERT INTO t (a) VALUES (1), (2), (3)")
+    session.execute("DELETE FROM t WHERE id = 2")
+    table = postgres.table("t")
+    assert table is not None
+    found = _take_and_restore(session, postgres, table)
+    assert session.rows("SELECT id, a, twice FROM t ORDER BY id") == [(1, 1, 2), (3, 3, 6)]
+    assert found.rows.column_names == ["id", "a", "twice"]
+
+
+def test_generated_columns_of_sqlite(sqlite: Source, sessions: Sessions) -> None:
+    session = sessions(sqlite)
+    session.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, a INTEGER, twice INTEGER AS (a * 2) STORED, thrice AS (a * 3))")
+    session.execute("INSERT INTO t (id, a) VALUES (1, 1), (5, NULL)")
+    table = sqlite.table("t")
+    assert table is not None
+    _take_and_restore(session, sqlite, table)
+    assert session.rows("SELECT id, a, twice, thrice FROM t ORDER BY id") == [(1, 1, 2, 3), (5, None, None, None)]
+
+
+def test_the_types_of_columns_do_not_depend_on_the_values(source: Source, sessions: Sessions) -> None:
+    session = sessions(source)
+    session.execute("CREATE TABLE t (id integer primary key, n integer, r double precision, s text, d varchar(9))")
+    table = source.table("t")
+    assert table is not None
+    schemas = []
+    for values in ("", "(1, NULL, NULL, NULL, NULL)", "(2, 3, 4.5, 'x', 'y')"):
+        if values:
+            session.execute(f"INSERT INTO t VALUES {values}")
+        build = statements_of(table)
+        schemas.append(read_rows(session, source, table, build).rows.schema)
+    assert schemas[0] == schemas[1] == schemas[2]
+    assert schemas[0].types == [pa.int64(), pa.int64(), pa.float64(), pa.string(), pa.string()]
+
+
+def statements_of(table: Table) -> Callable[..., sa.Select[tuple[object, ...]]]:
+    rows = rows_of(table)
+    return lambda columns: sa.select(*columns).select_from(rows).order_by(rows.c.id)
+
+
+def test_a_deletion_that_returns_what_arrow_cannot_carry_is_to_be_begun_anew(postgres: Source, sessions: Sessions) -> None:
+    session = sessions(postgres)
+    session.execute("CREATE TABLE t (id integer primary key, d date, m timestamptz)")
+    session.execute("INSERT INTO t VALUES (1, '2024-01-01', 'infinity'), (2, NULL, NULL)")
+    table = postgres.table("t")
+    assert table is not None
+    rows = rows_of(table)
+
+    def build(columns: object) -> sa.Delete:
+        return sa.delete(rows).returning(*columns)  # type: ignore[misc]
+
+    session.begin(write=True)
+    with pytest.raises(Widen) as caught:
+        read_rows(session, postgres, table, build, repeatable=False)
+    session.rollback()
+    assert caught.value.columns == {"m"}
+    assert caught.value.retryable
+    session.begin(write=True)
+    found = read_rows(session, postgres, table, build, wide=caught.value.columns, repeatable=False)
+    session.commit()
+    assert found.rows.column("m").to_pylist() == ["infinity", None]
+    assert [entry.travels for entry in found.columns] == ["native", "native", "text"]
+
+
+_VALUES = st.one_of(
+    st.none(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False),
+    st.text(),
+    st.text(st.characters(min_codepoint=32, max_codepoint=126)),
+    st.binary(max_size=20),
+    st.sampled_from(["it's", "NULL", "X'00'", "1.5", "-0.0", "CAST(X'41' AS TEXT)", "a\0b", "\udcff", "  12 "]),
+    st.sampled_from([float("inf"), float("-inf"), 5e-324, -0.0, 0.1, 1e22, 2.0**63]),
+)
+
+
+def _literal(value: object) -> str:
+    match value:
+        case None:
+            return "NULL"
+        case int():
+            return "-9223372036854775807 - 1" if value == -(2**63) else str(value)
+        case float():
+            return {"inf": "9e999", "-inf": "-9e999"}.get(repr(value), repr(value))
+        case str():
+            return f"CAST(X'{value.encode(errors='surrogateescape').hex()}' AS TEXT)"
+        case bytes():
+            return f"X'{value.hex()}'"
+    raise AssertionError(value)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(st.tuples(*[_VALUES] * 6), min_size=1, max_size=6))
+def test_sqlite_columns_of_any_mixture(sqlite: Source, sessions: Sessions, rows: list[tuple[object, ...]]) -> None:
+    session = sessions(sqlite)
+    session.execute("DROP TABLE IF EXISTS t")
+    session.execute('CREATE TABLE t (id INTEGER PRIMARY KEY, a INTEGER, b REAL, c TEXT, d BLOB, e, "f ""%" NUMERIC)')
+    for number, row in enumerate(rows):
+        session.execute(f"INSERT INTO t VALUES ({number}, {', '.join(_literal(value) for value in row)})")
+    table = sqlite.table("t")
+    assert table is not None
+    before = _everything(session, sqlite, table)
+    found = _take_and_restore(session, sqlite, table)
+    assert _everything(session, sqlite, table) == before
+    assert set(found.rows.schema.types) <= _CANONICAL
+    types = session.rows("SELECT typeof(e) FROM t ORDER BY id")
+    for (typed,), literal, entry in zip(types, found.rows.column("e").to_pylist(), [found.columns[5]] * len(rows), strict=True):
+        if entry.travels == "literal":
+            value = value_of(literal)
+            assert {"null": type(None), "integer": int, "real": float, "text": str, "blob": bytes}[typed] is type(value)
+    session.close()
+
+
+def test_more_rows_than_the_driver_looks_ahead(sqlite: Source, sessions: Sessions) -> None:
+    """The driver takes a column's type from its first 65,536 rows, and breaks off where a later one differs."""
+    session = sessions(sqlite)
+    session.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, a)")
+    session.execute(
+        "WITH RECURSIVE n(v) AS (SELECT 1 UNION ALL SELECT v + 1 FROM n WHERE v < 70000) "
+        "INSERT INTO t SELECT v, CASE WHEN v = 70000 THEN 'last' ELSE v END FROM n"
+    )
+    table = sqlite.table("t")
+    assert table is not None
+    session.begin(write=True)
+    found = read_rows(session, sqlite, table, statements_of(table))
+    session.commit()  # the transaction is not spoilt
+    assert found.rows.num_rows == 70000
+    assert found.rows.column("a")[69999].as_py() == "'last'"
+    assert found.rows.column("a")[0].as_py() == "1"
+
+
+def test_more_than_fifteen_columns(sqlite: Source, sessions: Sessions) -> None:
+    """The types of fifteen columns fit into one number; the 17th and 31st column are told by others."""
+    session = sessions(sqlite)
+    names = [f"c{number}" for number in range(40)]
+    session.execute(f"CREATE TABLE t (id INTEGER PRIMARY KEY, {', '.join(f'{name} INTEGER' for name in names)})")
+    values = ["'x'" if number in (14, 16, 31, 39) else str(number) for number in range(40)]
+    session.execute(f"INSERT INTO t VALUES (1, {', '.join(values)})")
+    table = sqlite.table("t")
+    assert table is not None
+    found = read_rows(session, sqlite, table, statements_of(table))
+    assert found.wide == {"c14", "c16", "c31", "c39"}
+    assert found.rows.column("c39").to_pylist() == ["'x'"]
+    assert found.rows.column("c38").to_pylist() == [38]
