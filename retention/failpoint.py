@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections import Counter
 
 _PLAN = dict(part.split("=", 1) for part in os.environ.get("RETENTION_FAILPOINTS", "").split(",") if "=" in part)
@@ -31,7 +32,8 @@ def failpoint(name: str) -> None:
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         case "stop":
-            os.kill(os.getpid(), signal.SIGSTOP)
+            # to this very thread: sent to the process, another thread may take it while this one goes on for a moment
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
         case "error":
             raise FailpointError(name)
         case _:

@@ -72,7 +72,9 @@ class PolicyPlan:
     held_by: Mapping[str, int]
     #: dependent table -> rows that go with the due records
     dependents: Mapping[str, int]
-    #: records of the class whose tags cannot be read: never due
+    #: records of the class that this policy does not match
+    unmatched: int
+    #: of these, those whose tags cannot be read: never due
     unreadable_tags: int
     limits: tuple[LimitUse, ...]
 
@@ -104,10 +106,9 @@ def make_plan(engine: Engine, policies: Sequence[Policy], as_of: datetime) -> Pl
         try:
             session.begin(write=False)
             counter = _Counter(engine, session, bound, as_of)
-            for policy in policies:
-                if policy.records == address:
-                    plans[policy.name] = counter.plan(policy)
-            uncovered[address] = counter.uncovered
+            made = [counter.plan(policy) for policy in policies if policy.records == address]
+            plans |= {one.policy: one for one in made}
+            uncovered[address] = counter.uncovered(made)
         finally:
             session.close()
     return Plan(policies=tuple(plans[policy.name] for policy in policies), uncovered=uncovered)
@@ -125,14 +126,13 @@ class _Counter:
         self._holds = read_holds(engine)
         self._view = HeldView(engine, session, bound)
         self._held = self._view.predicate(self._holds)
-        [counts] = session.rows(statements.totals(bound, self._policies))
-        self._total, self._unreadable, self._covered = counts
 
-    @property
-    def uncovered(self) -> int:
-        """Records that no policy matches."""
-        assert self._covered is not None, "a plan has at least one policy of the class"
-        return int(self._total - self._covered)
+    def uncovered(self, plans: Sequence[PolicyPlan]) -> int:
+        """Records that no policy of the class matches; where there is one policy, its plan knows it."""
+        if len(self._policies.of(self._bound.address)) == len(plans) == 1:
+            return plans[0].unmatched
+        [(count,)] = self._session.rows(statements.uncovered(self._bound, self._policies))
+        return int(count)
 
     def plan(self, policy: Policy) -> PolicyPlan:
         counted = census(
@@ -145,8 +145,8 @@ class _Counter:
             each_held={hold.id: self._view.predicate(self._holds, only=hold) for hold in self._holds.holds},
         )
         fates = {fate.value: sum(one.records for one in counted if one.fate is fate) for fate in Fate}
-        if self._covered is None:  # the class has no other policy
-            self._covered = sum(fates.values())
+        unmatched = sum(one.records for one in counted if one.fate is None)
+        total = unmatched + sum(fates.values())
         gone = fates[Fate.DUE.value]
         condition = due(self._bound, policy, self._policies, self._as_of, self._held)
         return PolicyPlan(
@@ -162,8 +162,9 @@ class _Counter:
             kept_by=_sums(_reasons(counted, Fate.KEPT_BY_OTHER)),
             held_by=_sums(_reasons(counted, Fate.HELD)),
             dependents=self._dependents(condition) if gone else {},
-            unreadable_tags=self._unreadable,
-            limits=self._limits(policy, gone),
+            unmatched=unmatched,
+            unreadable_tags=sum(one.records for one in counted if one.unreadable),
+            limits=self._limits(policy, gone, total),
         )
 
     def _by_tag(self, counted: Sequence[Counted], condition: ColumnElement[bool]) -> dict[str, int]:
@@ -179,13 +180,13 @@ class _Counter:
             found[dependent.table.name] = int(count)
         return found
 
-    def _limits(self, policy: Policy, gone: int) -> tuple[LimitUse, ...]:
+    def _limits(self, policy: Policy, gone: int, total: int) -> tuple[LimitUse, ...]:
         uses = []
         if policy.limits.rows is not None:
             uses.append(LimitUse(name="rows", written=str(policy.limits.rows), limit=policy.limits.rows, planned=gone))
         if policy.limits.share is not None:
             # rounded down: a share of a class is never exceeded by a fraction of a record
-            most = int(self._total * policy.limits.share)
+            most = int(total * policy.limits.share)
             uses.append(
                 LimitUse(
                     name="share",

@@ -16,6 +16,7 @@ from retention.errors import InDoubt
 from retention.failpoint import failpoint
 from retention.ledger import batches, runs
 from retention.ledger.batches import Batch, BatchState
+from retention.ledger.owner import this_process
 from retention.ledger.runs import Run
 from retention.sources.keys import key_from_text
 from retention.sources.presence import count_present
@@ -46,7 +47,8 @@ def recover(engine: Engine) -> list[Settled]:
     with engine.control.read() as connection:
         open_runs = runs.unfinished(connection)
     for run in open_runs:
-        if not take_over(engine, run):
+        # a run of this very process is under way, not left behind
+        if run.owner == this_process() or not take_over(engine, run):
             continue
         with engine.control.read() as connection:
             waiting = batches.in_doubt(connection, run.id)
@@ -56,6 +58,8 @@ def recover(engine: Engine) -> list[Settled]:
             except InDoubt as doubt:
                 doubts.append(doubt)
         remove_litter(engine, run)
+        with engine.control.write() as connection:
+            runs.leave(connection, run.id, this_process())
     if doubts:
         raise doubts[0]
     return settled

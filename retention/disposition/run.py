@@ -132,8 +132,10 @@ def unfinished(engine: Engine, policy: Policy) -> Run | None:
             continue
         if not take_over(engine, run):
             raise _busy(run)
-        with engine.control.read() as connection:
+        with engine.control.write() as connection:
             doubts = batches.in_doubt(connection, run.id)
+            if doubts:
+                runs.leave(connection, run.id, this_process())
         if doubts:
             raise InDoubt(
                 f"batch {doubts[0].id} is in doubt", hint="`retention recover` settles it, or says why it cannot"

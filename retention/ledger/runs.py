@@ -251,6 +251,12 @@ def own(connection: sa.Connection, run_id: str, owner: str, at: datetime) -> Run
     return get(connection, run_id)
 
 
+def leave(connection: sa.Connection, run_id: str, owner: str) -> None:
+    """Give the run up without ending it, so that whoever comes next can go on; nothing where another has it."""
+    ours = (tables.run.c.id == run_id) & (tables.run.c.owner == owner)
+    connection.execute(tables.run.update().where(ours).values(owner=None, owner_seen_at=None))
+
+
 def seen(connection: sa.Connection, run_id: str, owner: str, at: datetime) -> None:
     """Show other hosts that the owner lives; at least every minute. Raises RunTaken where it is the owner no more."""
     ours = (tables.run.c.id == run_id) & (tables.run.c.owner == owner)

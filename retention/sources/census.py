@@ -21,6 +21,7 @@ from retention.sources.clocks import between, day_bound
 from retention.sources.predicate import clock_of, fate, kept_by, matches
 from retention.sources.sql import Bool, raw, string
 from retention.sources.table import Kind
+from retention.sources.tags import readable
 
 if TYPE_CHECKING:
     from retention.sources.source import Session
@@ -34,8 +35,11 @@ EARLIER = "earlier"
 class Counted:
     """So many records of one fate: due ones by month and tags, kept and held ones by what keeps and holds them."""
 
-    fate: Fate
+    #: None: the policy does not match them
+    fate: Fate | None
     records: int
+    #: not matched, and their tags cannot be read
+    unreadable: bool = False
     #: of a due record's clock: "2019-03", or "earlier"
     month: str | None = None
     #: a due record's, where the class's tags stand in a column
@@ -54,7 +58,7 @@ def census(
     *,
     each_held: Mapping[str, Bool],
 ) -> list[Counted]:
-    """Count every record that the policy matches, once, in one pass. ``each_held`` tells holds apart, by name."""
+    """Count every record of the class, once, in one pass. ``each_held`` tells holds apart, by name."""
     kept = kept_by(bound, policy, policies, as_of)
     clock = clock_of(bound, policy.retain)
     month = string("") if clock is None else month_of(bound, clock, as_of, policies.timezone)
@@ -70,13 +74,21 @@ def census(
             Fate.DUE: _after(Fate.DUE, month.concat(_SEPARATOR).concat(_tags_text(bound))),
         },
     )
-    judged = sa.select(told.label("told")).select_from(bound.rows).where(matches(bound, policy, policies.timezone))
-    # a LIMIT, however high, keeps both planners from putting the expression into SELECT and GROUP BY, computed twice
-    once = judged.limit(raw(str(2**63 - 1))).subquery("judged")
+    matched = sa.case(
+        (matches(bound, policy, policies.timezone), told),
+        (readable(bound), string(_UNMATCHED)),
+        else_=string(_UNREADABLE),
+    )
+    judged = sa.select(matched.label("told")).select_from(bound.rows)
+    if bound.dialect == "sqlite":
+        # a LIMIT, however high, keeps SQLite from putting the expression into SELECT and GROUP BY, computed twice
+        judged = judged.limit(raw(str(2**63 - 1)))
+    once = judged.subquery("judged")
     statement = sa.select(once.c.told, sa.func.count()).select_from(once).group_by(once.c.told)
     return [_counted(bound, text, int(count), list(kept), list(each_held)) for text, count in session.rows(statement)]
 
 
+_UNMATCHED, _UNREADABLE = "unmatched", "unreadable"
 _SEPARATOR = "|"
 
 
@@ -105,6 +117,8 @@ def _tags_text(bound: BoundClass) -> sa.ColumnElement[str]:
 
 def _counted(bound: BoundClass, text: str, count: int, kept: list[str], held: list[str]) -> Counted:
     name, _, more = text.partition(_SEPARATOR)
+    if name in (_UNMATCHED, _UNREADABLE):
+        return Counted(fate=None, records=count, unreadable=name == _UNREADABLE)
     one = Fate(name)
     if one is Fate.DUE:
         month, _, tags = more.partition(_SEPARATOR)

@@ -38,8 +38,6 @@ _SETTINGS = {
     "lock_timeout": "10s",
     # a suspended worker does not keep its locks for ever
     "idle_in_transaction_session_timeout": "10min",
-    # a plan counts; parallel workers would take the application's cores
-    "max_parallel_workers_per_gather": "0",
 }
 
 #: Arrow carries every value of these without loss (dates and timestamps: within the years 1 to 9999, which is checked)

@@ -36,16 +36,10 @@ def count(bound: BoundClass, condition: Bool) -> sa.Select[Any]:
     return sa.select(sa.func.count()).select_from(bound.rows).where(condition)
 
 
-def totals(bound: BoundClass, policies: PolicySet) -> sa.Select[Any]:
-    """How many records there are, how many have tags that cannot be read, how many some policy matches: one row, one pass.
-    Where there is one policy, its census has the last number already, and it is null here."""
-    named = policies.of(bound.address)
-    covered = any_of(matches(bound, policy, policies.timezone) for policy in named)
-    return sa.select(
-        sa.func.count(),
-        sa.func.coalesce(sa.func.sum(sa.case((readable(bound), 0), else_=1)), 0),
-        sa.func.coalesce(sa.func.sum(sa.case((covered, 1), else_=0)), 0) if len(named) > 1 else sa.null(),
-    ).select_from(bound.rows)
+def uncovered(bound: BoundClass, policies: PolicySet) -> sa.Select[Any]:
+    """How many records no policy matches: one row."""
+    covered = any_of(matches(bound, policy, policies.timezone) for policy in policies.of(bound.address))
+    return count(bound, sa.not_(covered))
 
 
 def due_by_tag(

@@ -5,15 +5,16 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -41,14 +42,20 @@ class Retention:
     """The command `retention` in one project folder."""
 
     folder: Path
-    environ: Mapping[str, str] = field(default_factory=dict)
 
-    def __call__(self, *words: str, status: int = 0, stdin: str | bytes = "", environ: Mapping[str, str] = {}) -> Said:
+    @property
+    def line(self) -> str:
+        """How a shell calls it."""
+        return shlex.join(COMMAND)
+
+    def __call__(
+        self, *words: str, status: int = 0, stdin: str | bytes = "", environ: Mapping[str, str] | None = None
+    ) -> Said:
         """Run it; whatever happens, no traceback may reach the person."""
         done = subprocess.run(
             [*COMMAND, *words],
             cwd=self.folder,
-            env={**ENVIRON, **environ},
+            env=ENVIRON if environ is None else {**ENVIRON, **environ},
             input=stdin.encode() if isinstance(stdin, str) else stdin,
             capture_output=True,
             check=False,
@@ -56,19 +63,18 @@ class Retention:
         said = Said(status=done.returncode, out=done.stdout.decode(), err=done.stderr.decode())
         told = f"retention {' '.join(words)}\nexit {said.status}\n{said.out}\n{said.err}"
         assert "Traceback" not in said.err + said.out, told
-        assert said.status == status, told
+        assert status in (said.status, ANY), told
         return said
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
+    def start(self, *words: str, stdout: IO[str] | int = subprocess.PIPE) -> subprocess.Popen[str]:
         """Start it and go on."""
-        pipe = subprocess.PIPE
         return subprocess.Popen(
             [*COMMAND, *words],
             cwd=self.folder,
             env=ENVIRON,
             stdin=subprocess.DEVNULL,
-            stdout=pipe,
-            stderr=pipe,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
             text=True,
         )
 
@@ -77,6 +83,9 @@ class Retention:
         with closing(sqlite3.connect(self.folder / database, timeout=30)) as connection, connection:
             return connection.execute(statement).fetchall()
 
+
+#: a status that a test does not ask for
+ANY = -1
 
 COMMAND = (sys.executable, "-m", "retention")
 #: plain output of a fixed width, whatever the terminal of whoever runs the tests
@@ -94,6 +103,12 @@ def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Pa
             make(folder)
             finished.touch()
     return folder
+
+
+@pytest.fixture(scope="session")
+def at() -> Callable[[Path], Retention]:
+    """The command in any folder."""
+    return lambda folder: Retention(folder=folder)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,12 +59,14 @@ def test_a_change_by_hand_is_found_and_named(project: Retention, change: str, na
         assert any(re.search(rf"\b{named}\b", finding) for finding in findings), findings
 
 
-def test_an_export_verifies_anywhere_and_shows_any_change(demo: Retention, tmp_path: Path) -> None:
+def test_an_export_verifies_anywhere_and_shows_any_change(
+    demo: Retention, at: Callable[[Path], Retention], tmp_path: Path
+) -> None:
     file = tmp_path / "ledger.jsonl"
     assert "audit verify --export" in demo("audit", "export", str(file)).out
     assert demo("audit", "export", "-").out == file.read_text(encoding="utf-8")
     assert "exists already" in demo("audit", "export", str(file), status=2).err
-    away = type(demo)(folder=tmp_path)  # no project, no database
+    away = at(tmp_path)  # no project, no database
     assert away("audit", "verify", "--export", "ledger.jsonl").out.endswith("The export is whole and unchanged.\n")
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
     for changed in (lines[:3] + lines[4:], lines[:-1], [lines[0], lines[2], lines[1], *lines[3:]]):
@@ -78,13 +81,11 @@ def test_an_earlier_export_is_the_beginning_of_the_ledger(project: Retention, tm
     project("audit", "export", str(file))
     project("hold", "place", "--matter", "m", "--reason", "r", "--tag", "sales")
     assert "whole and unchanged" in project("audit", "verify", "--against", str(file)).out
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
     (project.folder / "retention.db").unlink()
     project("control", "upgrade")  # a new ledger, whole in itself
     project("audit", "verify")
     said = project("audit", "verify", "--against", str(file), status=1)
     assert "The ledger is NOT what was written" in said.err
-    assert len(lines) > 10
 
 
 @pytest.mark.parametrize("option", ["--export", "--against"])

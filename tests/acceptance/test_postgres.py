@@ -6,12 +6,14 @@ import re
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.conftest import Retention
+if TYPE_CHECKING:
+    from tests.acceptance.conftest import Retention
 
 
 @pytest.fixture
@@ -22,12 +24,12 @@ def short_path() -> Iterator[Path]:
         yield Path(name)
 
 
-def test_the_demo_on_postgresql(short_path: Path) -> None:
-    said = Retention(folder=short_path)("demo", "--postgres", "--into", "pg").out
+def test_the_demo_on_postgresql(at: Callable[[Path], Retention], short_path: Path) -> None:
+    said = at(short_path)("demo", "--postgres", "--into", "pg").out
     stop = re.search(r"Stop it with\n  (.+)\n", said)
     start = re.search(r"start it again with\n  (.+)\n", said)
     assert stop is not None and start is not None
-    project = Retention(folder=short_path / "pg")
+    project = at(short_path / "pg")
     try:
         assert "200,000 records went" in said
         assert said.count("everything is as it was written") == 2

@@ -189,7 +189,7 @@ class Site:
         with engine.control.read() as connection:
             found = batches.committed(connection, not_destroyed=True)
         ids: Counter[int] = Counter()
-        for batch in found:
+        for batch in (one for one in found if one.archive is not None):
             store = engine.store("cold")
             ids.update(rows_of(store, read_manifest(store, batch).files[0])["id"].to_pylist())
         return ids

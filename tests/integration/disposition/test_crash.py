@@ -152,7 +152,7 @@ def test_a_signal_ends_a_run_after_the_batch_in_hand_and_the_next_run_goes_on(
     [(run_id, state)] = any_site.asked("SELECT id, state FROM run")
     assert state == "running"
     done = ROWS - len(any_site.ids())
-    assert 0 < done
+    assert done > 0
     assert any_site.archived().total() == done
     result = any_site.run()
     assert (result.run, result.state) == (run_id, "finished")
@@ -243,7 +243,7 @@ def test_a_batch_that_is_neither_gone_nor_there_calls_for_a_person(sqlite_site: 
     sqlite_site.fill(ROWS)
     crash(sqlite_site, "batch.before-commit", *RUN)
     sqlite_site.run_sql(sqlite_site.url, "DELETE FROM activity_logs WHERE id = 15")
-    with pytest.raises(InDoubt, match="of its .* records are in crm.activities"):
+    with pytest.raises(InDoubt, match=r"of its .* records are in crm.activities"):
         recover(sqlite_site.engine())
     engine = sqlite_site.engine()
     with pytest.raises(InDoubt, match="is in doubt"):

@@ -11,7 +11,6 @@ from retention.sources.open import open_source
 from retention.sources.source import Session, Source
 
 
-
 @pytest.fixture
 def source(crm_url: str) -> Source:
     """The database as the engine opens it."""

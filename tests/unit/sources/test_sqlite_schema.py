@@ -32,7 +32,14 @@ def test_kinds(declared: str, kind: Kind) -> None:
 
 @pytest.mark.parametrize(
     ("declared", "expected"),
-    [("INT", "integer"), ("CLOB", "text"), ("", "blob"), ("FLOAT", "real"), ("DATETIME", "numeric"), ("STRING", "numeric")],
+    [
+        ("INT", "integer"),
+        ("CLOB", "text"),
+        ("", "blob"),
+        ("FLOAT", "real"),
+        ("DATETIME", "numeric"),
+        ("STRING", "numeric"),
+    ],
 )
 def test_affinities_are_those_of_the_manual(declared: str, expected: str) -> None:
     assert affinity(declared) == expected

@@ -47,9 +47,7 @@ def _policy(name: str, days: int, tags: TagMatch | None, where: Compare | None) 
 
 
 def _hold(scope: Keys | Tagged) -> Hold:
-    return Hold(
-        id="H-1", matter="m", reason="r", placed_by="p", placed_at=AS_OF, scope=scope, state=HoldState.IN_FORCE
-    )
+    return Hold(id="H-1", matter="m", reason="r", placed_by="p", placed_at=AS_OF, scope=scope, state=HoldState.IN_FORCE)
 
 
 def _due(bound: BoundClass) -> Bool:
@@ -76,9 +74,9 @@ def test_postgresql_deletes_under_the_whole_predicate(bound_by_hand: Bind) -> No
         'DELETE FROM "public"."logs" WHERE'
         f' "public"."logs"."stamp" IS NOT NULL AND "public"."logs"."stamp" < {_CUTOFF}'
         ' AND (EXISTS (SELECT 1 \nFROM "public"."log_tags" \nWHERE "public"."log_tags"."log_id" = "public"."logs"."id"'
-        " AND (CAST(\"public\".\"log_tags\".\"tag\" AS TEXT) COLLATE \"C\") = 'note'))"
+        ' AND (CAST("public"."log_tags"."tag" AS TEXT) COLLATE "C") = \'note\'))'
         ' AND NOT ("public"."logs"."status" IS NOT NULL'
-        " AND (\"public\".\"logs\".\"status\" COLLATE \"C\") = 'it''s 100% \\closed')"
+        ' AND ("public"."logs"."status" COLLATE "C") = \'it\'\'s 100% \\closed\')'
         f' AND ("public"."logs"."id" NOT IN (SELECT "pg_temp"."{_KEYS}"."id" \nFROM "pg_temp"."{_KEYS}"'
         f' \nWHERE "pg_temp"."{_KEYS}"."hold" = \'H-1\'))'
         ' AND "public"."logs"."id" > 7 AND "public"."logs"."id" <= 70'
@@ -162,5 +160,5 @@ def test_composite_keys_are_compared_as_rows(bound_by_hand: Bind) -> None:
     bound = bound_by_hand("postgresql")
     bound = replace(bound, record_class=replace(bound.record_class, key=("status", "id")))
     text = bound.source.compile(statements.window_end(bound, after=("a'b", 7), rows=100))
-    assert "(\"public\".\"logs\".\"status\", \"public\".\"logs\".\"id\") > ('a''b', 7)" in text
+    assert '("public"."logs"."status", "public"."logs"."id") > (\'a\'\'b\', 7)' in text
     assert 'ORDER BY "public"."logs"."status", "public"."logs"."id"' in text

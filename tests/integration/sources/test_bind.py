@@ -1,0 +1,278 @@
+"""Reflection and binding: what the database says of its tables, and every reason for which a class cannot be bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+import sqlalchemy as sa
+
+from retention.errors import PolicyFilesError, SchemaUnsafe
+from retention.policy.condition import Compare, Operator
+from retention.policy.mark import Mark
+from retention.policy.record_class import Dependent, RecordClass
+from retention.policy.tags import TagColumn, TagRules, TagTable
+from retention.sources import statements
+from retention.sources.bound import bind, check_condition
+from retention.sources.bound_class import BoundClass
+from retention.sources.source import Session, Source
+
+Sessions = Callable[[Source], Session]
+UTC = ZoneInfo("UTC")
+
+
+def _mark(line: int) -> Mark:
+    return Mark(file="retention.yaml", line=line, column=5)
+
+
+def _class(**changes: Any) -> RecordClass:
+    declared: dict[str, Any] = {
+        "source": "crm", "name": "logs", "table": "logs", "key": ("id",), "created": "created_at", "timezone": UTC,
+        "mark": _mark(1),
+        "marks": {
+            "table": _mark(2), "key": _mark(3), "created": _mark(4), "tags.column": _mark(5), "subjects.customer": _mark(6),
+            "columns": _mark(7), "dependents.notes": _mark(8), "dependents.notes.key": _mark(9), "tags.table": _mark(10),
+            "tags.tag": _mark(11),
+        },
+    }  # fmt: skip
+    return RecordClass(**{**declared, **changes})
+
+
+NOTES = (Dependent(table="notes", key="log_id", mark=_mark(8)),)
+
+
+def _bind(source: Source, declared: RecordClass, *others: RecordClass) -> BoundClass:
+    return bind(source, declared, {one.address: one for one in (declared, *others)})
+
+
+@pytest.fixture
+def session(source: Source, sessions: Sessions) -> Session:
+    session = sessions(source)
+    session.execute("CREATE TABLE logs (id integer PRIMARY KEY, created_at timestamp, status text, amount integer)")
+    return session
+
+
+def test_hostile_names(source: Source, sessions: Sessions) -> None:
+    session = sessions(source)
+    table, key, clock = 'we"ird; DROP TABLE x -- %s :y é😀', "SELECT", "Cre%Ated ' \\"
+    quote = source.dialect.identifier_preparer.quote_identifier
+    session.execute(f"CREATE TABLE {quote(table)} ({quote(key)} integer PRIMARY KEY, {quote(clock)} timestamp)")
+    session.execute(f"INSERT INTO {quote(table)} VALUES (1, '2020-01-01 00:00:00')")
+    assert source.tables() == [table]
+    where = TagRules(rules=(("old", Compare(column=clock, operator=Operator.NOT, value=None, mark=_mark(1))),))
+    bound = _bind(source, _class(table=table, key=(key,), created=clock, tags=where))
+    assert session.rows(statements.window_end(bound, after=(0,), rows=1)) == [(1,)]
+    assert session.execute(statements.delete_due(bound, sa.true(), after=(0,), until=(1,))) == 1
+
+
+def test_a_schema_beside_the_default_one(postgres: Source, sessions: Sessions) -> None:
+    session = sessions(postgres)
+    session.execute('CREATE SCHEMA "C.rm"')
+    session.execute('CREATE TABLE "C.rm".logs (id uuid PRIMARY KEY, created_at timestamptz)')
+    session.execute('CREATE TABLE "C.rm".notes (id integer PRIMARY KEY, log_id uuid REFERENCES "C.rm".logs)')
+    assert postgres.tables() == ["C.rm.logs", "C.rm.notes"]
+    dependents = (Dependent(table="C.rm.notes", key="log_id", mark=_mark(8)),)
+    bound = _bind(postgres, _class(table="C.rm.logs", dependents=dependents))
+    key = "00000000-0000-0000-0000-0000000000ff"
+    session.execute(f"INSERT INTO \"C.rm\".logs VALUES ('{key}', now())")
+    assert session.rows(statements.window_end(bound, after=None, rows=1)) == [(key,)]
+    assert session.rows(statements.covers(bound, sa.true(), (key,))) == [(1,)]
+    with pytest.raises(SchemaUnsafe, match=r"C\.rm\.notes \(log_id\) refers to it, ON DELETE NO ACTION"):
+        _bind(postgres, _class(table="C.rm.logs"))
+
+
+def test_every_problem_is_told_at_once(source: Source, session: Session) -> None:
+    declared = _class(
+        key=("ID",),
+        created="create_at",
+        tags=TagColumn(column="amount"),
+        subjects={"customer": "customer"},
+        columns=("statu",),
+        dependents=NOTES,
+    )
+    with pytest.raises(PolicyFilesError) as caught:
+        _bind(source, declared)
+    assert [str(problem) for problem in caught.value.problems] == [
+        'retention.yaml:3:5: table logs has no column "ID", did you mean "id"?',
+        'retention.yaml:4:5: table logs has no column "create_at", did you mean "created_at"?',
+        f'retention.yaml:5:5: column "amount" is {"INTEGER" if source.dialect.name == "sqlite" else "integer"}, which holds no tags,'
+        " name a column of text, JSON or an array of text",
+        'retention.yaml:6:5: table logs has no column "customer", write one of: amount, created_at, id, status',
+        'retention.yaml:7:5: table logs has no column "statu", did you mean "status"?',
+        'retention.yaml:8:5: source "crm" has no table "notes", write one of: logs',
+    ]
+
+
+def test_a_table_that_is_not_there(source: Source, session: Session) -> None:
+    with pytest.raises(
+        PolicyFilesError, match=r'retention.yaml:2:5: source "crm" has no table "log", did you mean "logs"'
+    ):
+        _bind(source, _class(table="log"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"timezone": None}, "without a zone, say `timezone:`"),
+        ({"created": "amount"}, "a number, say `unit: s`"),
+        ({"key": ("status",)}, "neither the primary key of logs nor unique, write key: \\[id\\]"),
+        ({"key": ("id", "status")}, "neither the primary key of logs nor unique"),
+    ],
+)
+def test_declarations_that_do_not_fit(source: Source, session: Session, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(PolicyFilesError, match=message):
+        _bind(source, _class(**changes))
+
+
+def test_text_is_no_clock_in_postgresql(postgres: Source, sessions: Sessions) -> None:
+    sessions(postgres).execute("CREATE TABLE logs (id integer PRIMARY KEY, created_at text, day date)")
+    with pytest.raises(PolicyFilesError, match='"created_at" is text, which tells no time, name one of: day'):
+        _bind(postgres, _class())
+
+
+def test_keys_that_may_be_null(postgres: Source, sessions: Sessions) -> None:
+    sessions(postgres).execute(
+        "CREATE TABLE logs (id integer UNIQUE, code integer UNIQUE NOT NULL, created_at timestamp)"
+    )
+    with pytest.raises(PolicyFilesError, match='"id" may be null in logs'):
+        _bind(postgres, _class())
+    assert _bind(postgres, _class(key=("code",))).record_class.key == ("code",)
+
+
+def test_keys_of_sqlite_that_name_nothing(sqlite: Source, sessions: Sessions) -> None:
+    session = sessions(sqlite)
+    session.execute("CREATE TABLE logs (id TEXT PRIMARY KEY, created_at DATETIME)")
+    session.execute("INSERT INTO logs VALUES ('a', NULL), ('b', NULL)")
+    _bind(sqlite, _class())
+    session.execute("INSERT INTO logs VALUES (NULL, NULL)")
+    with pytest.raises(SchemaUnsafe, match="id is null, or of another type"):
+        _bind(sqlite, _class())
+    session.execute("UPDATE logs SET id = x'61' WHERE id IS NULL")
+    with pytest.raises(SchemaUnsafe, match="id is null, or of another type"):
+        _bind(sqlite, _class())
+
+
+def test_keys_of_sqlite_have_a_plain_type(sqlite: Source, sessions: Sessions) -> None:
+    sessions(sqlite).execute("CREATE TABLE logs (id BLOB PRIMARY KEY NOT NULL, created_at DATETIME)")
+    with pytest.raises(PolicyFilesError, match="a key must be declared INTEGER or TEXT"):
+        _bind(sqlite, _class())
+
+
+def test_two_classes_of_one_table_would_not_see_each_others_policies(source: Source, session: Session) -> None:
+    with pytest.raises(PolicyFilesError, match='the classes "logs" and "calls" are the same table, logs'):
+        _bind(source, _class(), _class(name="calls"))
+
+
+@pytest.mark.parametrize("action", ["NO ACTION", "CASCADE", "SET NULL", "RESTRICT"])
+def test_an_undeclared_reference_is_refused_by_name(source: Source, session: Session, action: str) -> None:
+    session.execute(
+        f"CREATE TABLE notes (id integer PRIMARY KEY, log_id integer REFERENCES logs (id) ON DELETE {action})"
+    )
+    with pytest.raises(SchemaUnsafe) as caught:
+        _bind(source, _class())
+    assert f"notes (log_id) refers to it, ON DELETE {action}, and is not declared" in caught.value.message
+    assert "notes: {key: log_id}" in caught.value.hint
+    assert [one.table.name for one in _bind(source, _class(dependents=NOTES)).dependents] == ["notes"]
+
+
+def test_a_reference_by_another_column_than_declared(source: Source, session: Session) -> None:
+    session.execute("CREATE TABLE notes (id integer PRIMARY KEY, log_id integer, old_id integer REFERENCES logs (id))")
+    with pytest.raises(SchemaUnsafe, match="declared with the key log_id"):
+        _bind(source, _class(dependents=NOTES))
+
+
+def test_dependents_of_dependents(source: Source, session: Session) -> None:
+    session.execute("CREATE TABLE notes (id integer PRIMARY KEY, log_id integer REFERENCES logs (id))")
+    session.execute(
+        "CREATE TABLE files (id integer PRIMARY KEY, note_id integer REFERENCES notes (id) ON DELETE CASCADE)"
+    )
+    with pytest.raises(SchemaUnsafe, match=r"files \(note_id\) refers to its dependent notes, ON DELETE CASCADE"):
+        _bind(source, _class(dependents=NOTES))
+
+
+def test_records_that_refer_to_one_another(source: Source, sessions: Sessions) -> None:
+    sessions(source).execute(
+        "CREATE TABLE logs (id integer PRIMARY KEY, created_at timestamp, above integer REFERENCES logs (id))"
+    )
+    with pytest.raises(SchemaUnsafe, match="records refer to one another"):
+        _bind(source, _class())
+
+
+def test_views(source: Source, session: Session) -> None:
+    session.execute("CREATE VIEW recent AS SELECT * FROM logs")
+    with pytest.raises(PolicyFilesError, match='"recent" is a view, name the table that holds the records'):
+        _bind(source, _class(table="recent"))
+
+
+def test_delete_triggers_of_sqlite(sqlite: Source, sessions: Sessions) -> None:
+    session = sessions(sqlite)
+    session.execute("CREATE TABLE logs (id INTEGER PRIMARY KEY, created_at DATETIME)")
+    session.execute("CREATE TRIGGER harmless AFTER INSERT ON logs BEGIN DELETE FROM logs WHERE id < 0; END")
+    _bind(sqlite, _class())
+    session.execute("CREATE TRIGGER cleaner AFTER DELETE ON LOGS BEGIN DELETE FROM logs WHERE id < 0; END")
+    with pytest.raises(SchemaUnsafe, match="a trigger that fires on deletion, cleaner"):
+        _bind(sqlite, _class())
+
+
+def test_delete_triggers_and_rules_of_postgresql(postgres: Source, sessions: Sessions) -> None:
+    session = sessions(postgres)
+    session.execute("CREATE TABLE logs (id integer PRIMARY KEY, created_at timestamptz)")
+    session.execute("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'")
+    session.execute("CREATE TRIGGER harmless AFTER UPDATE ON logs FOR EACH ROW EXECUTE FUNCTION f()")
+    _bind(postgres, _class())
+    session.execute("CREATE TRIGGER cleaner BEFORE INSERT OR DELETE ON logs FOR EACH ROW EXECUTE FUNCTION f()")
+    with pytest.raises(SchemaUnsafe, match="cleaner"):
+        _bind(postgres, _class())
+    session.execute("ALTER TABLE logs DISABLE TRIGGER cleaner")
+    _bind(postgres, _class())
+    session.execute("CREATE RULE instead AS ON DELETE TO logs DO INSTEAD NOTHING")
+    with pytest.raises(SchemaUnsafe, match="instead"):
+        _bind(postgres, _class())
+
+
+@pytest.mark.parametrize(
+    ("ddl", "relation"),
+    [
+        ("CREATE TABLE logs (id integer PRIMARY KEY, created_at timestamptz) PARTITION BY RANGE (id)", "partitioned"),
+        (
+            "CREATE TABLE logs (id integer PRIMARY KEY, created_at timestamptz); CREATE TABLE more () INHERITS (logs)",
+            "inheriting",
+        ),
+    ],
+)
+def test_partitions(postgres: Source, sessions: Sessions, ddl: str, relation: str) -> None:
+    session = sessions(postgres)
+    for statement in ddl.split(";"):
+        session.execute(statement)
+    with pytest.raises(SchemaUnsafe, match=relation):
+        _bind(postgres, _class())
+
+
+def test_the_tag_table_is_a_dependent_without_saying_so(source: Source, session: Session) -> None:
+    session.execute("CREATE TABLE log_tags (log_id integer REFERENCES logs (id), tag text)")
+    bound = _bind(source, _class(tags=TagTable(table="log_tags", record="log_id", tag="tag")))
+    assert [(one.table.name, one.key) for one in bound.dependents] == [("log_tags", "log_id")]
+    with pytest.raises(PolicyFilesError, match="which holds no tags, name a column of text"):
+        _bind(source, _class(tags=TagTable(table="log_tags", record="log_id", tag="log_id")))
+
+
+@pytest.mark.parametrize(
+    ("column", "operator", "value", "message"),
+    [
+        ("statu", Operator.IS, "x", 'table logs has no column "statu", did you mean "status"?'),
+        ("amount", Operator.IS, "x", "never \"is\" 'x', write a number without quotes"),
+        ("amount", Operator.ABOVE, 2**70, "write a number of at most 18 digits"),
+        ("status", Operator.ABOVE, 5, "write text, in quotes"),
+        ("created_at", Operator.IS, "2024-01-01", "write a date without quotes"),
+    ],
+)
+def test_conditions_that_can_never_be_true(
+    source: Source, session: Session, column: str, operator: Operator, value: object, message: str
+) -> None:
+    bound = _bind(source, _class())
+    compare = Compare(column=column, operator=operator, value=value, mark=_mark(20))  # type: ignore[arg-type]
+    [problem] = check_condition(bound, compare, UTC)
+    assert message in str(problem)
+    assert problem.mark.line == 20
