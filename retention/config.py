@@ -137,6 +137,8 @@ class _Reader:
     def config(self) -> Config:
         zone = self.form.zone(self.entries["timezone"], '"timezone"') if "timezone" in self.entries else None
         sources = self.sources()
+        control = self.url(self.entries.get("control"), '"control"', _DATABASES, _CONTROL)
+        self.one_database_each(control, sources)
         classes = {declared.address: declared for source in sources.values() for declared in source.classes.values()}
         return Config(
             folder=self.path.parent,
@@ -144,7 +146,7 @@ class _Reader:
             timezone=ZoneInfo("UTC")
             if zone is None
             else zone,  # UTC only beside a problem: such a Config is not handed out
-            control=self.url(self.entries.get("control"), '"control"', _DATABASES, _CONTROL),
+            control=control,
             broker=self.url(self.entries.get("broker"), '"broker"', ("memory", "redis", "rediss"), _BROKER),
             fiscal_year_starts=self.fiscal_year_starts(),
             hold_release_grace=self.grace(),
@@ -152,6 +154,21 @@ class _Reader:
             sources=sources,
             archives=self.archives(),
         )
+
+    def one_database_each(self, control: str, sources: Mapping[str, SourceConfig]) -> None:
+        """A database under two names would have two sets of policies and holds that do not know of each other; and two
+        SQLite libraries (the control database has its own) in one file would drop each other's locks."""
+        node = self.entries.get("sources")
+        urls = {control: "the control database"} if control.startswith("sqlite") else {}
+        for name, source in sources.items():
+            if source.url in urls and isinstance(node, Block):
+                self.form.refuse(
+                    node.keys[name],
+                    f'the source "{name}" is the same database as {urls[source.url]}',
+                    "name each database once, with all of its classes",
+                )
+            elif source.url:
+                urls[source.url] = f'the source "{name}"'
 
     def url(self, node: Node | None, what: str, schemes: Collection[str], default: str) -> str:
         text = default if node is None else self.form.text(node, what, "a URL")

@@ -5,8 +5,7 @@
     │   ├── PolicyFilesError       2   retention.yaml or policies/*.yaml, every problem at once
     │   └── NotFound               2   no such run, hold, policy, class, archive or record
     ├── Refused                    4   understood, and not done: a hold, a limit, a missing right or approval
-    │   ├── LimitExceeded          4   the plan is larger than the policy's `limits`
-    │   ├── ApprovalNeeded         4   the policy asks for approval of its plan
+    │   ├── RunTaken               4   another living process works on the run (`ledger/runs.py`)
     │   └── SchemaUnsafe           4   the table cannot be handled without losing or keeping something wrongly
     └── Failed                     1   it was tried and did not work; nothing was lost, and it can be tried again
         ├── SourceFailed           1   the database where records live
@@ -70,18 +69,6 @@ class Refused(RetentionError):
 
     code = "refused"
     exit_status = 4
-
-
-class LimitExceeded(Refused):
-    """The plan is larger than the policy's limits allow. Check the plan; raise `limits` if it is right."""
-
-    code = "limit"
-
-
-class ApprovalNeeded(Refused):
-    """The policy asks for approval of its plan: `retention approve RUN --reason ...`."""
-
-    code = "approval"
 
 
 class SchemaUnsafe(Refused):

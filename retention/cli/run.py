@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,9 +89,10 @@ def tell(done: CleanUp) -> None:
             click.echo(
                 f"  `retention approve {refused.id} --reason ...`, then `retention run {refused.policy}`", err=True
             )
-    for policy, error in done.errors:
-        click.echo(f"{policy}:", err=True)
-        report(error, as_json=False)
+    for _, same in groupby(done.errors, key=lambda one: str(one[1])):  # one database away is one thing to say
+        policies, errors = zip(*same, strict=True)
+        click.echo(f"{', '.join(policies)}:", err=True)
+        report(errors[0], as_json=False)
 
 
 @click.command(epilog=exits({4: "refused: the run does not wait for approval"}))

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
+from itertools import pairwise
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -183,11 +184,11 @@ def local_spans(day: date, zone: ZoneInfo) -> list[tuple[datetime, datetime]]:
     first = datetime.combine(day, datetime.min.time(), UTC)
     hours = [at for step in range(-50, 76) if (at := _moved(first, timedelta(hours=step))) is not None]
     edges = sorted(
-        {edge for one, two in zip(hours, hours[1:], strict=False) for edge in _changes(one, two, zone)}
+        {edge for one, two in pairwise(hours) for edge in _changes(one, two, zone)}
         | {hours[0], hours[-1]}
     )
     spans: list[tuple[datetime, datetime]] = []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         if local_day(start, zone) == day:
             if spans and spans[-1][1] == start:
                 spans[-1] = (spans[-1][0], end)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def value_of(literal: str | None) -> None | int | float | str | bytes:
+def value_of(literal: str | None) -> int | float | str | bytes | None:
     """The value of what quote() wrote (https://www.sqlite.org/lang_corefunc.html#quote), or of ``CAST(X'...' AS TEXT)``,
     as text with more than printable ASCII travels. Bytes that are no UTF-8 become surrogates (PEP 383)."""
     if literal is None or literal == "NULL":

@@ -13,8 +13,8 @@ from sqlalchemy.engine import make_url
 
 from retention.errors import SourceFailed
 from retention.sources.adbc import AdbcSession
-from retention.sources.postgresql_schema import read_table, read_tables
 from retention.sources.column_entry import Travels
+from retention.sources.postgresql_schema import read_table, read_tables
 from retention.sources.source import Outcome, Source, SourceBusy, fence_key, names
 from retention.sources.sql import column as sa_column
 from retention.sources.table import Column, Table
@@ -131,7 +131,7 @@ class PostgresqlSource(Source):
         self.name = name
         self._url = make_url(url).set(drivername="postgresql")
         # "named" does not double the percent signs in literals, as the styles of %s would
-        self.dialect = PGDialect(paramstyle="named")
+        self.dialect = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
         # standard_conforming_strings is on in every session: a backslash is a backslash
         self.dialect._backslash_escapes = False
 
@@ -151,7 +151,8 @@ class PostgresqlSource(Source):
             session.rows(f"SELECT {settings}")
             # a reported commit must survive a crash of the server
             session.rows(
-                "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+                "SELECT set_config('synchronous_commit', 'on', false)"
+                " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
             )
             version = int(session.rows("SELECT current_setting('server_version_num')")[0][0])
             if version < 150000:
@@ -181,9 +182,9 @@ class PostgresqlSource(Source):
         self, column: Column, *, wide: frozenset[str] = frozenset()
     ) -> tuple[sa.ColumnElement[Any], Travels]:
         plain: sa.ColumnElement[Any] = sa_column(column.name)
-        if column.name not in wide and (column.type in _NATIVE or column.type.startswith(_NATIVE_FAMILIES)):
-            if not column.type.endswith("[]"):
-                return plain, "native"
+        native = column.type in _NATIVE or column.type.startswith(_NATIVE_FAMILIES)
+        if native and column.name not in wide and not column.type.endswith("[]"):
+            return plain, "native"
         return sa.cast(plain, sa.Text()).label(column.name), "text"
 
     def outcome(self, transaction_id: str) -> Outcome:

@@ -174,7 +174,8 @@ def _references(session: Session, condition: str) -> tuple[Reference, ...]:
 def _delete_triggers(session: Session, oid: int) -> tuple[str, ...]:
     """Triggers and rules that act on DELETE; a rule may do something else instead."""
     rows = session.rows(
-        f"SELECT tgname::text FROM pg_trigger WHERE tgrelid = {oid} AND NOT tgisinternal AND tgenabled <> 'D' AND tgtype & 8 <> 0 "
+        f"SELECT tgname::text FROM pg_trigger WHERE tgrelid = {oid} "
+        "AND NOT tgisinternal AND tgenabled <> 'D' AND tgtype & 8 <> 0 "
         f"UNION ALL SELECT rulename::text FROM pg_rewrite WHERE ev_class = {oid} AND ev_type = '4' ORDER BY 1"
     )
     return tuple(row[0] for row in rows)

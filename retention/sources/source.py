@@ -56,7 +56,7 @@ class Outcome(Enum):
 
 
 class Session(ABC):
-    """One connection. Every method raises SourceFailed, with the statement's name and never a secret, where the database refuses."""
+    """One connection. Every method raises SourceFailed, which never holds a secret, where the database refuses."""
 
     @abstractmethod
     def begin(self, *, write: bool) -> None:

@@ -16,8 +16,8 @@ from retention.errors import SourceFailed
 from retention.sources.adbc import AdbcSession
 from retention.sources.column_entry import Travels
 from retention.sources.source import MixedColumn, Outcome, Source, SourceBusy
-from retention.sources.sqlite_schema import fires_on_delete, kind_of
 from retention.sources.sql import column as sa_column
+from retention.sources.sqlite_schema import fires_on_delete, kind_of
 from retention.sources.table import Column, Reference, Table
 
 if TYPE_CHECKING:
@@ -208,7 +208,8 @@ class SqliteSource(Source):
 
     def _references(self, session: SqliteSession) -> list[Reference]:
         rows = session.rows(
-            'SELECT m.name, f.id, f."from", f."table", f."to", f.on_delete FROM sqlite_schema m, pragma_foreign_key_list(m.name) f '
+            'SELECT m.name, f.id, f."from", f."table", f."to", f.on_delete '
+            "FROM sqlite_schema m, pragma_foreign_key_list(m.name) f "
             "WHERE m.type = 'table' ORDER BY m.name, f.id, f.seq"
         )
         grouped: dict[tuple[str, int], list[tuple[Any, ...]]] = {}

@@ -24,13 +24,17 @@ _ZONE = (
 #: what stands between HH:MM and the zone: nothing, :SS or :SS.fraction
 _SECONDS = f"substr({{c}}, 17, length({{c}}) - 16 - {_ZONE})"
 #: YYYY-MM-DD HH:MM:SS
-_WALL = f"(substr({{c}}, 1, 10) || ' ' || substr({{c}}, 12, 5) || CASE {_SECONDS} WHEN '' THEN ':00' ELSE substr({_SECONDS}, 1, 3) END)"
+_WALL = (
+    "(substr({c}, 1, 10) || ' ' || substr({c}, 12, 5)"
+    f" || CASE {_SECONDS} WHEN '' THEN ':00' ELSE substr({_SECONDS}, 1, 3) END)"
+)
 _MICROSECONDS = f"substr(substr({_SECONDS}, 5) || '000000', 1, 6)"
 
 #: strftime puts dates right that do not exist ('2021-02-30' is '2021-03-02'): only what comes back unchanged is one
 _REAL_DATE = "coalesce(strftime('%Y-%m-%d', {c}) = {c}, 0) AND substr({c}, 1, 4) >= '0001'"
 _REAL_TIME = (
-    f"coalesce(strftime('%Y-%m-%d %H:%M:%S', {_WALL}) = {_WALL}, 0) AND substr({{c}}, 1, 4) >= '0001' AND substr({{c}}, 12, 2) < '24'"
+    f"coalesce(strftime('%Y-%m-%d %H:%M:%S', {_WALL}) = {_WALL}, 0)"
+    " AND substr({c}, 1, 4) >= '0001' AND substr({c}, 12, 2) < '24'"
     f" AND ({_SECONDS} = '' OR {_SECONDS} GLOB ':[0-9][0-9]' OR (substr({_SECONDS}, 1, 4) GLOB ':[0-9][0-9].'"
     f" AND length({_SECONDS}) > 4 AND substr({_SECONDS}, 5) NOT GLOB '*[^0-9]*'))"
     f" AND ({_ZONE} < 6 OR (substr({{c}}, -5, 2) < '24' AND substr({{c}}, -2) < '60'))"

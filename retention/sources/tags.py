@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from retention.policy.evaluate import TAG_SPACE
 from retention.policy.tags import TagColumn, TagMatch, TagRules, TagTable
 from retention.sources.conditions import condition_sql
 from retention.sources.sql import Bool, all_of, any_of, raw, string

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,15 +46,22 @@ def flip(file: Path) -> None:
     file.write_bytes(content)
 
 
-@pytest.mark.parametrize("pattern", ["*.json", "*activity_comments.parquet", "*.parquet"])
-def test_a_flipped_byte_is_found_and_named(project: Retention, pattern: str) -> None:
-    damaged = sorted((project.folder / "archive").rglob(pattern))[0]
-    flip(damaged)
+def test_a_flipped_byte_is_found_and_named(project: Retention) -> None:
+    archive = project.folder / "archive"
+    damaged = [sorted(archive.rglob(one))[-1] for one in ("*.json", "*activity_comments.parquet", "*[0-9a-f].parquet")]
+    for file in damaged:
+        flip(file)
     said = project("archive", "verify", status=1)
-    assert str(damaged.relative_to(project.folder / "archive")) in said.err
+    for file in damaged:
+        assert str(file.relative_to(archive)) in said.err
     assert "The archive is NOT what was written" in said.err
-    findings = project("archive", "verify", "--json", status=1).json["findings"]
-    assert any(damaged.name in finding for finding in findings)
+
+
+def test_one_flipped_byte_is_enough(project: Retention) -> None:
+    damaged = sorted((project.folder / "archive").rglob("*.parquet"))[0]
+    flip(damaged)
+    [finding] = project("archive", "verify", "--json", status=1).json["findings"]
+    assert damaged.name in finding
 
 
 def test_a_missing_and_an_added_file_are_found_and_named(project: Retention) -> None:
@@ -127,8 +133,7 @@ def test_copies_whose_time_is_over_are_destroyed_and_held_ones_stay(project: Ret
     ],
 )
 def test_wrong_words_are_told(demo: Retention, words: tuple[str, ...], message: str) -> None:
-    assert message in demo("archive", *words, status=2).err
-    assert message in json.loads(demo("archive", *words, "--json", status=2).err)["error"]["message"]
+    assert message in demo("archive", *words, "--json", status=2).error["message"]
 
 
 def test_an_archive_that_is_not_there_stops_before_anything_is_deleted(project: Retention) -> None:

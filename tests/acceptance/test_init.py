@@ -12,6 +12,17 @@ if TYPE_CHECKING:
     from tests.acceptance.conftest import Retention
 
 
+#: what `init` could not know about the demo's database
+DECISIONS = {
+    "title:    #": "title: Activities, five years    #",
+    "mandate:    #": "mandate: Internal control rules    #",
+    "owner:    #": "owner: compliance@example.com    #",
+    "tags: []    #": "all: true    #",
+    "  for:    #": "  for: 5 years    #",
+    "  keep:    #": "  keep: 1 year    #",
+}
+
+
 def test_from_a_database_to_a_plan(demo: Retention, at: Callable[[Path], Retention], tmp_path: Path) -> None:
     said = demo("init", f"sqlite:///{demo.folder / 'crm.db'}", "--into", str(tmp_path / "mine"))
     assert "retention validate" in said.out
@@ -22,12 +33,18 @@ def test_from_a_database_to_a_plan(demo: Retention, at: Callable[[Path], Retenti
     assert "activity_comments: {key: activity_id}" in config
     mine("control", "upgrade")
     [example] = (mine.folder / "policies").glob("*.example")
+    policy = mine.folder / "policies" / "activity-logs.yaml"
     text = example.read_text(encoding="utf-8")
-    chosen = [line for line in text.splitlines() if not line.startswith("tags: []")]
-    chosen = [line.replace("for: forever", "for: 5 years") for line in chosen]
-    (mine.folder / "policies" / example.name.removesuffix(".example")).write_text(
-        "\n".join([*chosen, "all: true", ""]), encoding="utf-8"
-    )
+    policy.write_text(text, encoding="utf-8")
+    undecided = mine("validate", status=2).err
+    assert "policies/activity-logs.yaml:" in undecided
+    assert "retention.yaml:" not in mine("validate", "--offline", status=2).err
+    for open_question, decision in DECISIONS.items():
+        assert open_question in text
+        text = text.replace(open_question, decision)
+    policy.write_text(text, encoding="utf-8")
+    assert "without a zone, say `timezone:` on its class" in mine("validate", status=2).err
+    (mine.folder / "retention.yaml").write_text(config.replace("# timezone: UTC", "timezone: UTC"), encoding="utf-8")
     assert "1 policy is valid" in mine("validate").out
     [plan] = mine("plan", "--json").json["policies"]
     assert plan["matched"] == demo.sql("crm.db", "SELECT count(*) FROM activity_logs")[0][0]

@@ -60,7 +60,9 @@ def test_wrong_words(demo: Retention, words: str) -> None:
         assert hint.startswith("  "), said.err
 
 
-@pytest.mark.parametrize("words", [words for words in WORDS if words.split()[0] in ("plan", "runs", "explain")])
+@pytest.mark.parametrize(
+    "words", ["plan --jsno", "plan sales-record", "runs --last -1", "hold plase", "explain crm.activity 1"]
+)
 def test_wrong_words_as_json(demo: Retention, words: str) -> None:
     error = demo(*words.split(), "--json", status=2).error
     assert error["code"]
@@ -129,7 +131,9 @@ def test_a_lost_database_is_told(project: Retention) -> None:
     assert "there is no file" in project("plan", status=1).err
     assert project("plan", "--json", status=1).error["code"] == "source"
     said = project("run", "--yes", status=1)
-    assert said.err.count("there is no file") == 4  # policy by policy
+    assert said.err.startswith(
+        "business-letters, campaign-contacts, sales-records, service-notes:\nerror: crm: there is no"
+    )
     assert "there is no file" in project("validate", status=2).err
 
 
@@ -140,41 +144,38 @@ def test_a_database_that_is_none_is_told(project: Retention) -> None:
 
 def test_a_missing_control_database_is_told(project: Retention) -> None:
     (project.folder / "retention.db").unlink()
-    for words in (["plan"], ["run", "--yes"], ["hold", "list"], ["archive", "list"], ["audit", "verify"], ["runs"]):
+    for words in (["plan"], ["run", "--yes"], ["hold", "list"]):
         assert "Run `retention control upgrade`." in project(*words, status=2).err
     (project.folder / "retention.db").write_text("policy: x\n", encoding="utf-8")
     assert "not a database" in project("hold", "list", status=1).err
 
 
+SECRETS = [
+    "postgresql://reader:hidden-word@127.0.0.1:1/crm",
+    "postgresql://reader@127.0.0.1:1/crm?password=hidden-word",
+    "postgresql://reader:hidden-word@127.0.0.1:port/crm",
+    "postgresql://reader:hidden-word@[::1/crm",
+    "postgresql://reader:hidden-word%ZZ@127.0.0.1:1/crm?sslmode=nonsense",
+    "mongodb://reader:hidden-word@127.0.0.1/crm",
+    "hidden-word",
+]
+
+
 @pytest.mark.parametrize(
-    "url",
+    ("written", "commands"),
     [
-        "postgresql://reader:hidden-word@127.0.0.1:1/crm",
-        "postgresql://reader@127.0.0.1:1/crm?password=hidden-word",
-        "postgresql://reader:hidden-word@127.0.0.1:port/crm",
-        "postgresql://reader:hidden-word@[::1/crm",
-        "postgresql://reader:hidden-word%ZZ@127.0.0.1:1/crm?sslmode=nonsense",
-        "mongodb://reader:hidden-word@127.0.0.1/crm",
-        "hidden-word",
+        ("url: sqlite:///crm.db", (("validate",), ("plan", "--json"))),
+        ("control: sqlite:///retention.db", (("hold", "list", "--json"), ("control", "upgrade"))),
     ],
 )
-@pytest.mark.parametrize("key", ["crm", "control"])
-def test_a_secret_is_never_printed(project: Retention, url: str, key: str) -> None:
-    if key == "crm":
-        config(project, "url: sqlite:///crm.db", "url: ${SECRET_URL}")
-    else:
-        config(project, "control: sqlite:///retention.db", "control: ${SECRET_URL}")
-    for words in (
-        ["validate"],
-        ["plan"],
-        ["plan", "--json"],
-        ["run", "--yes"],
-        ["hold", "list"],
-        ["control", "upgrade"],
-    ):
-        said = project(*words, status=-1, environ={"SECRET_URL": url})
-        assert "hidden-word" not in said.out + said.err, words
-        assert said.status in (1, 2) or words == ["control", "upgrade"], words
+def test_a_secret_is_never_printed(project: Retention, written: str, commands: tuple[tuple[str, ...], ...]) -> None:
+    config(project, written, f"{written.partition(':')[0]}: ${{SECRET_URL}}")
+    for url in SECRETS:
+        for words in commands:
+            said = project(*words, status=-1, environ={"SECRET_URL": url})
+            assert said.status in (1, 2)
+            assert said.err
+            assert "hidden-word" not in said.out + said.err, (url, words)
 
 
 def test_a_password_in_a_file_is_refused_without_showing_it(project: Retention) -> None:
@@ -206,7 +207,7 @@ def test_a_full_disk_is_told(demo: Retention) -> None:
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
 def test_closed_streams(demo: Retention, closed: str) -> None:
-    for words in ("plan --json", "run", "hold place --matter a --reason b --keys-from -", "archive verify"):
+    for words in ("plan --json", "run", "hold place --matter a --reason b --keys-from -"):
         done = subprocess.run(
             ["sh", "-c", f"{demo.line} {words} {closed}"], cwd=demo.folder, capture_output=True, text=True, check=False
         )

@@ -117,6 +117,27 @@ def test_a_project_is_whole(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            MINIMAL + "control: sqlite:///crm.db\n",
+            'the source "crm" is the same database as the control database',
+        ),
+        (
+            MINIMAL.replace("}}}}", "}}}, two: {url: 'sqlite:///./crm.db', classes: {a: {table: a, key: id}}}}"),
+            'the source "two" is the same database as the source "crm"',
+        ),
+    ],
+)
+def test_a_database_has_one_name(tmp_path: Path, text: str, problem: str) -> None:
+    """Under two names it would have two sets of policies and holds that do not know of each other."""
+    (tmp_path / "retention.yaml").write_text(text, "utf-8")
+    with pytest.raises(PolicyFilesError) as caught:
+        load_config(tmp_path / "retention.yaml")
+    assert [one.message for one in caught.value.problems] == [problem]
+
+
 def test_no_config(tmp_path: Path) -> None:
     for load in (load_config, load_project):
         with pytest.raises(InputError) as caught:

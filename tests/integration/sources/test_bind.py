@@ -94,10 +94,11 @@ def test_every_problem_is_told_at_once(source: Source, session: Session) -> None
     )
     with pytest.raises(PolicyFilesError) as caught:
         _bind(source, declared)
+    integer = "INTEGER" if source.dialect.name == "sqlite" else "integer"
     assert [str(problem) for problem in caught.value.problems] == [
         'retention.yaml:3:5: table logs has no column "ID", did you mean "id"?',
         'retention.yaml:4:5: table logs has no column "create_at", did you mean "created_at"?',
-        f'retention.yaml:5:5: column "amount" is {"INTEGER" if source.dialect.name == "sqlite" else "integer"}, which holds no tags,'
+        f'retention.yaml:5:5: column "amount" is {integer}, which holds no tags,'
         " name a column of text, JSON or an array of text",
         'retention.yaml:6:5: table logs has no column "customer", write one of: amount, created_at, id, status',
         'retention.yaml:7:5: table logs has no column "statu", did you mean "status"?',

@@ -3,10 +3,9 @@ row what the plain-Python `decide` says."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from collections import Counter
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
@@ -329,8 +328,9 @@ def _holds(draw: st.DrawFn) -> list[Hold]:
     days = draw(st.none() | st.tuples(_DAYS, _DAYS).map(sorted))
     return [
         Hold(
-            id=f"H{number}", matter="m", reason="r", placed_by="p", placed_at=datetime(2026, 1, 1, tzinfo=UTC), scope=draw(_SCOPES),
-            state=HoldState.IN_FORCE, first_day=days[0] if days else None, last_day=days[1] if days else None,
+            id=f"H{number}", matter="m", reason="r", placed_by="p", placed_at=datetime(2026, 1, 1, tzinfo=UTC),
+            scope=draw(_SCOPES), state=HoldState.IN_FORCE,
+            first_day=days[0] if days else None, last_day=days[1] if days else None,
         )
         for number in range(draw(st.integers(0, 2)))
     ]  # fmt: skip
@@ -427,14 +427,27 @@ def stage(request: pytest.FixtureRequest, crm_url: str) -> Stage:
     return stage
 
 
-@settings(
-    max_examples=30,
+_SETTINGS = settings(
     deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),  # shrinking what a database answers takes many minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+
+
+@settings(_SETTINGS, max_examples=20)
 @given(data=st.data())
 def test_sql_says_of_every_row_what_decide_says(stage: Stage, data: st.DataObject) -> None:
+    _compare_all(stage, data)
+
+
+@pytest.mark.soak
+@settings(_SETTINGS, max_examples=500)
+@given(data=st.data())
+def test_sql_says_of_every_row_what_decide_says_for_long(stage: Stage, data: st.DataObject) -> None:
+    _compare_all(stage, data)
+
+
+def _compare_all(stage: Stage, data: st.DataObject) -> None:
     cells = {**stage.shape.cells, "tags": stage.tag_cells}
     rows = data.draw(st.lists(st.fixed_dictionaries(cells), min_size=1, max_size=8), label="rows")
     tags = data.draw(
@@ -449,7 +462,8 @@ def test_sql_says_of_every_row_what_decide_says(stage: Stage, data: st.DataObjec
     )
     declared = RecordClass(
         source="crm", name="logs", table="logs", key=("id",), created="created",
-        timezone=data.draw(st.none() | ZONES, label="class zone"), unit=data.draw(st.sampled_from([None, "s", "ms", "us"]), label="unit"),
+        timezone=data.draw(st.none() | ZONES, label="class zone"),
+        unit=data.draw(st.sampled_from([None, "s", "ms", "us"]), label="unit"),
         tags=stage.tags(rules), subjects={"customer": "customer"}, mark=MARK,
     )  # fmt: skip
     comment_class = RecordClass(

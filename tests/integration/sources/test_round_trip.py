@@ -39,8 +39,8 @@ _POSTGRESQL = {
     "name": ["n"],
     "bytea": ["\\x00ff", ""],
     "date": ["0001-01-01", "9999-12-31", "infinity", "-infinity", "0044-03-15 BC", "20000-01-01"],
-    "timestamp": ["2024-02-29 12:00:00.123456", "infinity", "-infinity", "0044-03-15 12:00:00 BC", "294276-12-31 23:59:59.999999"],
-    "timestamptz": ["2024-02-29 12:00:00.123456+00", "infinity", "-infinity", "20000-01-01 00:00:00+00", "0001-01-01 00:00:00+00 BC"],
+    "timestamp": ["2024-02-29 12:00:00.123456", "infinity", "-infinity", "0044-03-15 12:00:00 BC", "294276-12-31 23:59:59"],
+    "timestamptz": ["2024-02-29 12:00:00.123456+00", "infinity", "-infinity", "20000-01-01", "0001-01-01 BC"],
     "timestamp(0)": ["2024-02-29 12:00:00"],
     "time": ["24:00:00", "12:00:00.000001"],
     "timetz": ["12:00:00+05:30"],
@@ -133,7 +133,8 @@ _CANONICAL = {
 def test_identity_and_generated_columns(postgres: Source, sessions: Sessions) -> None:
     session = sessions(postgres)
     session.execute(
-        "CREATE TABLE t (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, a integer, twice integer GENERATED ALWAYS AS (a * 2) STORED)"
+        "CREATE TABLE t (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, a integer, "
+        "twice integer GENERATED ALWAYS AS (a * 2) STORED)"
     )
     session.execute("INSERT INTO t (a) VALUES (1), (2), (3)")
     session.execute("DELETE FROM t WHERE id = 2")

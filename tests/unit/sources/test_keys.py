@@ -20,7 +20,7 @@ def test_a_number_is_read_as_a_number(bound_by_hand: Bind) -> None:
 
 @pytest.mark.parametrize("text", ["", "4 2", "1e3", "4.0", "x", "99999999999999999999", "9223372036854775808", "１"])
 def test_what_is_no_whole_number_of_64_bits_is_refused(bound_by_hand: Bind, text: str) -> None:
-    with pytest.raises(InputError, match="is no key of crm.logs"):
+    with pytest.raises(InputError, match="is no key of"):
         key_from_text(bound_by_hand("sqlite"), text)
 
 

@@ -1,0 +1,302 @@
+"""The end of archive copies: when `keep` is over, under the same holds as any deletion, whenever it is interrupted."""
+
+from __future__ import annotations
+
+import signal
+import time
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+from retention.disposition import holding, restore
+from retention.disposition.destroy import Destroyed, destroy, plan_destruction
+from retention.disposition.explain import explain
+from retention.errors import ArchiveFailed, NotFound, Refused, SourceFailed
+from retention.holds.scope import Everything, Keys, Matching, Scope, Subject, Tagged, WholeClass
+from retention.ledger.runs import RunTaken
+from retention.policy.read_where import parse_where
+
+AS_OF = datetime(2026, 10, 1, 2, tzinfo=UTC)
+ROWS = 300
+CLASS = "crm.activities"
+POINTS = ["destroy.after-fence", "destroy.after-begun", "destroy.after-manifest", "destroy.after-files",
+          "destroy.after-settled"]  # fmt: skip
+
+
+def past(site: Any) -> None:
+    """Set the end of every copy's `keep` back."""
+    site.control("UPDATE batch SET destroy_after = '2026-10-31' WHERE destroy_after IS NOT NULL")
+
+
+def end(site: Any) -> Destroyed:
+    engine = site.engine()
+    [plan] = plan_destruction(engine, ("cold",))
+    return destroy(engine, plan)
+
+
+def files(site: Any) -> list[str]:
+    return sorted(path.name for path in site.folder.glob("archive/crm/**/*.*"))
+
+
+@pytest.fixture
+def kept(any_site: Any) -> Any:
+    """One batch whose copies are past their time. The ledger knows its day of destruction: put back before verifying."""
+    any_site.fill(ROWS)
+    any_site.run()
+    past(any_site)
+    return any_site
+
+
+def honest(site: Any) -> list[str]:
+    """Findings, with the control database's day of destruction as it was written."""
+    [(day,)] = {(fact["destroy_after"],) for fact in site.facts("batch.committed") if fact["destroy_after"] is not None}
+    site.control(f"UPDATE batch SET destroy_after = '{day}' WHERE destroy_after IS NOT NULL")
+    found = site.findings()
+    past(site)
+    return list(found)
+
+
+def test_keep_is_counted_from_the_day_after_the_deletion(any_site: Any) -> None:
+    any_site.fill(ROWS)
+    any_site.run()
+    engine = any_site.engine()
+    today = engine.now().date()
+    [(day,)] = any_site.asked("SELECT destroy_after FROM batch")
+    assert date.fromisoformat(day) == date(
+        today.year + 1, today.month, min(today.day, 28) if today.month == 2 else today.day
+    )
+    any_site.control(f"UPDATE batch SET destroy_after = '{today}'")
+    assert plan_destruction(engine, ("cold",))[0].due == ()  # its last day is not over
+    assert any_site.findings() != []  # and who changes that day in the table is found
+
+
+def test_what_is_past_its_time_goes_and_the_proof_stays(kept: Any) -> None:
+    engine = kept.engine()
+    [plan] = plan_destruction(engine, ("cold",))
+    due = len(kept.due_ids(ROWS))
+    assert (plan.rows, plan.held, plan.started) == (due, (), None)
+
+    done = destroy(engine, plan)
+
+    assert (done.destroyed, done.held) == (1, 0)
+    assert files(kept) == []
+    assert honest(kept) == []
+    [fact] = kept.facts("archive.destroyed")
+    assert (fact["destroyed_by_run"], fact["manifest"].split(".")[-1]) == (done.run, "json")
+    assert [fact["result"]["destroyed"] for fact in kept.facts("run.finished")[-1:]] == [1]
+    assert end(kept).destroyed == 0
+    # the deletion is still told: when, under which run and rule, and that the copy is gone
+    [(run,)] = kept.asked("SELECT run_id FROM batch")
+    gone = explain(kept.engine(), CLASS, "30", AS_OF)
+    assert f"by run {run} under service-notes" in gone.outcome
+    assert f"their archive copy was destroyed on {kept.engine().now():%Y-%m-%d} by run {done.run}" in gone.outcome
+    assert [(one.batch.run_id, one.inclusion, one.values) for one in gone.archived] == [(run, None, None)]
+    # one that is there, or lies outside of all that was deleted, has nothing to do with it
+    assert explain(kept.engine(), CLASS, "31", AS_OF).archived == ()
+    never = explain(kept.engine(), CLASS, "5000000", AS_OF)
+    assert (never.archived, never.outcome) == ((), "There is no such record, and no archive of ours holds it.")
+    with pytest.raises(NotFound, match="no archived record"):
+        restore.choose(kept.engine(), run=None, keys=["30"], where=(), address=None)
+
+
+COVERING: dict[str, tuple[Scope, list[str]]] = {
+    "keys": (Keys(records=CLASS, count=1), ["0030"]),
+    "tag": (Tagged(tag="service-note", records=(CLASS,)), []),
+    "where": (Matching(where=parse_where("status=open"), records=(CLASS,)), []),
+    "subject": (Subject(subject="customer", value=" 015"), []),
+    "class": (WholeClass(records=CLASS), []),
+    "everything": (Everything(), []),
+}
+PASSING: dict[str, tuple[Scope, list[str]]] = {
+    "keys": (Keys(records=CLASS, count=1), ["31"]),
+    "tag": (Tagged(tag="sales", records=(CLASS,)), []),
+    "where": (Matching(where=parse_where("status=lost"), records=(CLASS,)), []),
+    "subject": (Subject(subject="customer", value="16"), []),
+}
+
+
+@pytest.mark.parametrize("scope", COVERING)
+def test_a_hold_keeps_the_copies_too(kept: Any, scope: str) -> None:
+    meant, keys = COVERING[scope]
+    before = files(kept)
+    placed = holding.place(kept.engine(), matter="M-1", reason="court", scope=meant, keys=keys)
+    [plan] = plan_destruction(kept.engine(), ("cold",))
+    assert (plan.due, len(plan.held)) == ((), 1)
+    assert (end(kept).destroyed, end(kept).held) == (0, 1)
+    assert files(kept) == before
+    kept.control("UPDATE hold SET state = 'released', released_at = '2026-01-01T00:00:00.000000Z'")
+    assert end(kept).destroyed == 1
+    assert placed.unconfirmed == {}
+
+
+@pytest.mark.parametrize("scope", PASSING)
+def test_a_hold_on_others_does_not(kept: Any, scope: str) -> None:
+    meant, keys = PASSING[scope]
+    holding.place(kept.engine(), matter="M-1", reason="court", scope=meant, keys=keys)
+    assert end(kept).destroyed == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "held"),
+    [
+        (None, date(2026, 1, 14), 0), (None, date(2026, 1, 15), 1), (date(2026, 1, 15), None, 1),
+        (date(2026, 1, 16), None, 0), (date(2026, 1, 15), date(2026, 1, 15), 1),
+    ],
+)  # fmt: skip
+def test_days_narrow_a_hold_on_copies(kept: Any, first: date | None, last: date | None, held: int) -> None:
+    holding.place(kept.engine(), matter="M-1", reason="court", scope=Everything(), first_day=first, last_day=last)
+    assert end(kept).held == held
+
+
+def test_a_hold_placed_after_the_plan_is_read(kept: Any) -> None:
+    engine = kept.engine()
+    [plan] = plan_destruction(engine, ("cold",))
+    holding.place(engine, matter="M-1", reason="court", scope=Everything())
+    before = files(kept)
+    assert (destroy(engine, plan).destroyed, files(kept)) == (0, before)
+
+
+def test_a_pending_hold_refuses_and_the_next_destruction_goes_on(kept: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = kept.engine()
+    [plan] = plan_destruction(engine, ("cold",))
+
+    def unreachable(engine: Any, source: str) -> None:
+        raise SourceFailed(f"{source}: cannot be reached")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(holding, "_pass_fences", unreachable)
+        placed = holding.place(engine, matter="M-1", reason="court", scope=Keys(records=CLASS, count=1), keys=["31"])
+    before = files(kept)
+    with pytest.raises(Refused, match="is pending"):
+        destroy(engine, plan)
+    assert files(kept) == before
+    assert kept.asked("SELECT state FROM run ORDER BY created_at DESC LIMIT 1") == [("failed",)]
+    holding.confirm(engine, placed.hold.id)
+    assert end(kept).destroyed == 1
+    assert kept.asked("SELECT count(*) FROM run WHERE state = 'cancelled'") == [(1,)]
+    assert honest(kept) == []
+
+
+def test_a_hold_waits_for_the_destruction_under_way(kept: Any) -> None:
+    process = kept.start_and_stop_at("destroy.after-fence", "archive", "destroy", "--yes")
+    place = kept.start("hold", "place", "--matter", "M-1", "--reason", "court", "--everything")
+    kept.wait(lambda: kept.asked("SELECT state FROM hold") == [("pending",)], "no hold was written down")
+    time.sleep(0.5)
+    assert place.poll() is None, "the hold returned while a destruction that does not know it was under way"
+    before = files(kept)
+    process.send_signal(signal.SIGCONT)
+    out, said = place.communicate(timeout=60)
+    assert place.returncode == 0, out + said
+    after = files(kept)
+    process.communicate(timeout=60)
+    # it read the holds after the fence, where this one was already written down: it stands back
+    assert process.returncode == 4
+    assert files(kept) == after == before
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_destruction_that_was_killed_is_finished_by_the_next(kept: Any, point: str) -> None:
+    died = kept.cli("archive", "destroy", "--yes", env={"RETENTION_FAILPOINTS": f"{point}=kill"})
+    assert died.returncode == -signal.SIGKILL, died.stdout + died.stderr
+    if point not in ("destroy.after-fence", "destroy.after-settled"):
+        [told] = honest(kept)
+        assert "did not come to its end" in told
+        assert "its archive copy is being destroyed" in explain(kept.engine(), CLASS, "30", AS_OF).outcome
+        with pytest.raises(NotFound):
+            restore.choose(kept.engine(), run=None, keys=["30"], where=(), address=None)
+    done = kept.cli("archive", "destroy", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert files(kept) == []
+    assert kept.asked("SELECT count(*) FROM batch WHERE destroyed_at IS NULL") == [(0,)]
+    assert honest(kept) == []
+    assert kept.asked("SELECT count(*) FROM run WHERE state IN ('running', 'failed')") == [(0,)]
+
+
+@pytest.mark.parametrize("point", POINTS[:3])
+def test_what_an_interrupted_destruction_left_is_kept_by_a_hold(kept: Any, point: str) -> None:
+    """Once placing a hold has returned nothing more goes, not even the rest of what was begun."""
+    kept.cli("archive", "destroy", "--yes", env={"RETENTION_FAILPOINTS": f"{point}=kill"})
+    holding.place(kept.engine(), matter="M-1", reason="court", scope=Keys(records=CLASS, count=1), keys=["30"])
+    left = files(kept)
+    assert left
+    assert end(kept).held == 1
+    assert files(kept) == left
+    kept.control("UPDATE hold SET state = 'released', released_at = '2026-01-01T00:00:00.000000Z'")
+    assert end(kept).destroyed == 1
+    assert files(kept) == []
+    assert honest(kept) == []
+
+
+def test_two_destructions_at_once(kept: Any) -> None:
+    process = kept.start_and_stop_at("destroy.after-fence", "archive", "destroy", "--yes")
+    with pytest.raises(RunTaken, match="is being worked on"):
+        end(kept)
+    # and one whose run was taken over meanwhile removes nothing
+    kept.control("UPDATE run SET owner = 'elsewhere:1:1' WHERE kind = 'destruction'")
+    before = files(kept)
+    process.send_signal(signal.SIGCONT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 4
+    assert "taken over by another process" in said
+    assert files(kept) == before
+
+
+def test_a_lost_manifest_does_not_shake_off_a_hold(kept: Any) -> None:
+    holding.place(kept.engine(), matter="M-1", reason="court", scope=Keys(records=CLASS, count=1), keys=["30"])
+    [manifest] = kept.folder.glob("archive/crm/**/*.json")
+    manifest.unlink()
+    left = files(kept)
+    with pytest.raises(ArchiveFailed, match="could not be read"):
+        end(kept)
+    assert files(kept) == left
+
+
+def test_a_class_that_is_no_longer_declared_keeps_its_copies_while_anything_is_held(plain_site: Any) -> None:
+    plain_site.fill(ROWS)
+    plain_site.run()
+    past(plain_site)
+    config = plain_site.config
+    config.write_text(config.read_text().replace("      activities:", "      acts:"))
+    for name in ("service-notes", "sales-records"):
+        plain_site.policy(name, records="crm.acts")
+    holding.place(
+        plain_site.engine(), matter="M-1", reason="court", scope=Keys(records="crm.acts", count=1), keys=["31"]
+    )
+    assert end(plain_site).held == 1
+    plain_site.control("UPDATE hold SET state = 'released', released_at = '2026-01-01T00:00:00.000000Z'")
+    assert end(plain_site).destroyed == 1
+
+
+@pytest.mark.parametrize("dates", [False, True])
+def test_a_hold_on_a_class_of_dependents_keeps_the_copies_they_lie_in(site: Any, dates: bool) -> None:
+    site.fill(ROWS)
+    config = site.config
+    config.write_text(
+        config.read_text().replace(
+            "    classes:\n", "    classes:\n      comments: {table: activity_comments, key: id}\n"
+        )
+    )
+    site.run()
+    past(site)
+    day = date(2020, 1, 1) if dates else None
+    scope = WholeClass(records="crm.comments")
+    holding.place(site.engine(), matter="M-1", reason="court", scope=scope, first_day=day, last_day=day)
+    assert end(site).held == 1
+
+
+def test_copies_that_are_kept_for_ever(plain_site: Any) -> None:
+    plain_site.policy("service-notes", archive="{to: cold, keep: forever}")
+    plain_site.fill(ROWS)
+    plain_site.run()
+    assert plain_site.asked("SELECT destroy_after FROM batch") == [(None,)]
+    assert end(plain_site).destroyed == 0
+
+
+def test_keep_may_be_written_in_hours(plain_site: Any) -> None:
+    """The copy stays at least so long: days are rounded up."""
+    plain_site.policy("service-notes", archive="{to: cold, keep: 36 hours}")
+    plain_site.fill(ROWS)
+    plain_site.run()
+    [(day, at)] = plain_site.asked("SELECT destroy_after, prepared_at FROM batch")
+    assert (date.fromisoformat(day) - date.fromisoformat(at[:10])).days == 2
