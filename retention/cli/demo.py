@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from retention.holds.hold import Hold
 
 
-@click.command(epilog=exits({2: "bad input, such as a folder that holds something else; nothing was done there"}))
+@click.command(epilog=exits({2: "bad input, such as a folder that holds something else; nothing ran"}))
 @click.option(
     "--into",
     "folder",

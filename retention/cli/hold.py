@@ -275,8 +275,8 @@ def _scope_words(one: Hold) -> str:
     from retention.holds.describe import describe
 
     words = describe(one.scope)
+    if one.first_day and one.last_day:
+        return f"{words}, created from {one.first_day} to {one.last_day}"
     if one.first_day:
-        words += f", created on {one.first_day} or later"
-    if one.last_day:
-        words += f", created on {one.last_day} or earlier"
-    return words
+        return f"{words}, created on {one.first_day} or later"
+    return f"{words}, created on {one.last_day} or earlier" if one.last_day else words

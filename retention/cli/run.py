@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         {
             1: "failed; nothing was lost, and the next run goes on",
             3: "partly done: stopped, or a policy failed or was refused while others ran",
-            4: "refused: a limit, a missing approval, a hold not yet in force, an unsafe table",
+            4: "refused: a limit, a missing approval, a pending hold, an unsafe table",
         }
     )
 )

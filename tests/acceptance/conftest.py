@@ -92,6 +92,11 @@ COMMAND = (sys.executable, "-m", "retention")
 ENVIRON = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "FORCE_COLOR")}
 
 
+def copied(folder: Path, into: Path) -> Path:
+    """A copy of a project that nobody changes. What SQLite keeps beside a file while somebody reads it comes and goes."""
+    return Path(shutil.copytree(folder, into / "project", ignore=shutil.ignore_patterns("*.db-*")))
+
+
 def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
     """A folder that is made once in a run of the tests, whichever worker comes first."""
     base = tmp_path_factory.getbasetemp()
@@ -125,10 +130,17 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Retention:
 @pytest.fixture
 def project(demo: Retention, tmp_path: Path) -> Iterator[Retention]:
     """A copy of the demo's project of the test's own."""
-    folder = tmp_path / "project"
-    shutil.copytree(demo.folder, folder)
+    folder = copied(demo.folder, tmp_path)
     yield Retention(folder=folder)
     shutil.rmtree(folder)  # 45 MB each
+
+
+@pytest.fixture(scope="module")
+def shared(demo: Retention, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Retention]:
+    """A copy of the demo's project for the tests of one file."""
+    folder = copied(demo.folder, tmp_path_factory.mktemp("shared"))
+    yield Retention(folder=folder)
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ def test_a_legal_minimum_that_names_no_column_is_an_error(project: Retention) ->
     config(project, "    tags: [complaint]\n", "    where: {stauts: open}\n")
     said = project("validate", status=2).err
     assert 'no column "stauts", did you mean "status"?' in said
-    for words in (["plan"], ["run", "--yes"], ["explain", "crm.activities", "199999"]):
+    for words in (["plan"], ["run", "--yes"]):
         assert 'no column "stauts"' in project(*words, status=2).err
 
 
@@ -164,8 +164,8 @@ SECRETS = [
 @pytest.mark.parametrize(
     ("written", "commands"),
     [
-        ("url: sqlite:///crm.db", (("validate",), ("plan", "--json"))),
-        ("control: sqlite:///retention.db", (("hold", "list", "--json"), ("control", "upgrade"))),
+        ("url: sqlite:///crm.db", (("plan", "--json"),)),
+        ("control: sqlite:///retention.db", (("hold", "list"),)),
     ],
 )
 def test_a_secret_is_never_printed(project: Retention, written: str, commands: tuple[tuple[str, ...], ...]) -> None:
@@ -186,7 +186,7 @@ def test_a_password_in_a_file_is_refused_without_showing_it(project: Retention) 
 
 
 def test_a_reader_that_goes_away_is_no_error_to_show(demo: Retention) -> None:
-    for words in (["--help"], ["plan"], ["archive", "list", "--json"], ["audit", "export", "-"]):
+    for words in (["--help"], ["archive", "list"], ["audit", "export", "-"]):
         process = demo.start(*words)
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
@@ -197,7 +197,7 @@ def test_a_reader_that_goes_away_is_no_error_to_show(demo: Retention) -> None:
 
 def test_a_full_disk_is_told(demo: Retention) -> None:
     with Path("/dev/full").open("w") as full:
-        for words in (["plan", "--json"], ["archive", "list"], ["--help"]):
+        for words in (["archive", "list"], ["runs", "--json"], ["--help"]):
             process = demo.start(*words, stdout=full)
             _, said = process.communicate(timeout=60)
             assert process.returncode == 1
@@ -207,12 +207,13 @@ def test_a_full_disk_is_told(demo: Retention) -> None:
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
 def test_closed_streams(demo: Retention, closed: str) -> None:
-    for words in ("plan --json", "run", "hold place --matter a --reason b --keys-from -"):
+    for words in ("plan sales-records", "hold place --matter a --reason b --keys-from -"):
+        line = f"{demo.line} {words} {closed}"
         done = subprocess.run(
-            ["sh", "-c", f"{demo.line} {words} {closed}"], cwd=demo.folder, capture_output=True, text=True, check=False
+            ["sh", "-c", line], cwd=demo.folder, input="", capture_output=True, text=True, check=False
         )
         assert "Traceback" not in done.stderr, words
-        assert done.returncode in (0, 1, 2)
+        assert done.returncode == (0 if words.startswith("plan") else 2), (words, done.stderr)
 
 
 def test_a_terminal_without_unicode_still_gets_its_answer(demo: Retention) -> None:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 
 from retention.archive.find import rows_of
 from retention.config import load_project
+from retention.disposition import holding
 from retention.disposition.archived import read_manifest
 from retention.disposition.catalogue import verify_archives
 from retention.disposition.engine import Engine
@@ -164,6 +166,18 @@ class Site:
         if run is None:
             run = begin(engine, wanted, make_plan(engine, [wanted], as_of).policies[0], as_of)
         return perform(engine, run, progress=lambda batch: None, stop=threading.Event())
+
+    @contextmanager
+    def at(self, moment: datetime) -> Iterator[None]:
+        """What this process does within happens at that time."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Engine, "now", lambda engine: moment)
+            yield
+
+    def release_long_ago(self, hold: str) -> None:
+        """Release a hold so that its grace is over by now."""
+        with self.at(datetime(2026, 1, 1, tzinfo=UTC)):
+            holding.release(self.engine(), hold, reason="settled")
 
     def policy(self, name: str, **replaced: str) -> None:
         """Change lines of a policy: its ``key`` becomes ``key: value``; keys that it lacks are added."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -75,13 +76,13 @@ def test_a_released_hold_protects_until_its_grace_is_over(plain_site: Any) -> No
     plain_site.fill(ROWS)
     engine = plain_site.engine()
     placed = holding.place(engine, matter="M-1", reason="court", scope=Everything())
-    holding.release(engine, placed.hold.id, reason="settled")
-    assert plain_site.run().deleted == 0
-    config = plain_site.config
-    config.write_text(config.read_text().replace("hold_release_grace: 30 days", "hold_release_grace: 1 hour"))
-    assert plain_site.run().deleted == 0
-    plain_site.control("UPDATE hold SET released_at = '2026-01-01T00:00:00.000000Z'")
-    assert plain_site.run().deleted == len(plain_site.due_ids(ROWS))
+    released = datetime(2026, 11, 1, tzinfo=UTC)
+    with plain_site.at(released):
+        holding.release(engine, placed.hold.id, reason="settled")
+    with plain_site.at(released + timedelta(days=30) - timedelta(seconds=1)):
+        assert plain_site.run().deleted == 0
+    with plain_site.at(released + timedelta(days=30)):
+        assert plain_site.run().deleted == len(plain_site.due_ids(ROWS))
 
 
 def test_a_pending_hold_refuses_every_deletion_on_its_source(plain_site: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,14 +75,14 @@ def test_every_value_of_a_run_comes_back_equal(any_site: Any) -> None:
     assert any_site.findings() == []
 
 
-def test_the_hold_keeps_the_next_run_from_taking_them_again(any_site: Any) -> None:
-    any_site.fill(ROWS)
-    run = any_site.run().run
-    [told] = back(any_site, run=run)
-    plan = any_site.plan()
-    assert (plan.due, plan.held_by) == (0, {told.hold: len(any_site.due_ids(ROWS))})
-    assert any_site.run().deleted == 0
-    assert len(any_site.ids()) == ROWS
+def test_the_hold_keeps_the_next_run_from_taking_them_again(site: Any) -> None:
+    site.fill(ROWS)
+    run = site.run().run
+    [told] = back(site, run=run)
+    plan = site.plan()
+    assert (plan.due, plan.held_by) == (0, {told.hold: len(site.due_ids(ROWS))})
+    assert site.run().deleted == 0
+    assert len(site.ids()) == ROWS
 
 
 def test_by_key_with_its_dependents_and_nothing_else(site: Any) -> None:
@@ -100,11 +100,11 @@ def test_by_key_with_its_dependents_and_nothing_else(site: Any) -> None:
     assert site.facts("hold.placed")[0]["matter"] == "restored records"
 
 
-def test_by_what_the_archive_says(any_site: Any) -> None:
-    any_site.fill(ROWS)
-    any_site.run()
-    [told] = back(any_site, where=["status=open", "account_id=15"])
-    assert told.restored == len([i for i in any_site.due_ids(ROWS) if i % 2 and i % 50 == 15]) > 0
+def test_by_what_the_archive_says(site: Any) -> None:
+    site.fill(ROWS)
+    site.run()
+    [told] = back(site, where=["status=open", "account_id=15"])
+    assert told.restored == len([i for i in site.due_ids(ROWS) if i % 2 and i % 50 == 15]) > 0
 
 
 def test_a_record_that_is_there_is_left_as_it_is(any_site: Any) -> None:
@@ -132,32 +132,32 @@ def test_a_dependents_row_is_never_overwritten_either(site: Any) -> None:
     assert site.everything() == before
 
 
-def test_the_newest_copy_of_a_record_that_went_twice(any_site: Any) -> None:
-    any_site.fill(ROWS)
-    any_site.run()
-    back(any_site, keys=["30"])
-    any_site.run_sql(any_site.url, "UPDATE activity_logs SET note = 'second life' WHERE id = 30")
-    any_site.control("UPDATE hold SET state = 'released', released_at = '2026-01-01T00:00:00.000000Z'")
-    assert any_site.run().deleted == 1
-    engine = any_site.engine()
+def test_the_newest_copy_of_a_record_that_went_twice(site: Any) -> None:
+    site.fill(ROWS)
+    site.run()
+    [told] = back(site, keys=["30"])
+    site.run_sql(site.url, "UPDATE activity_logs SET note = 'second life' WHERE id = 30")
+    site.release_long_ago(told.hold)
+    assert site.run().deleted == 1
+    engine = site.engine()
     assert restore.choose(engine, run=None, keys=["30"], where=(), address=None).count == 1
-    [told] = back(any_site, keys=["30"])
+    [told] = back(site, keys=["30"])
     assert (told.restored, told.already_there) == (1, 0)
-    assert any_site.rows("SELECT note FROM activity_logs WHERE id = 30") == [("second life",)]
+    assert site.rows("SELECT note FROM activity_logs WHERE id = 30") == [("second life",)]
 
 
-def test_a_column_that_is_gone_is_named_and_a_new_one_is_left_empty(any_site: Any) -> None:
-    any_site.fill(ROWS)
-    run = any_site.run().run
-    any_site.run_sql(
-        any_site.url,
+def test_a_column_that_is_gone_is_named_and_a_new_one_is_left_empty(site: Any) -> None:
+    site.fill(ROWS)
+    run = site.run().run
+    site.run_sql(
+        site.url,
         "ALTER TABLE activity_logs DROP COLUMN note",
         "ALTER TABLE activity_logs ADD COLUMN since TEXT DEFAULT 'today'",
     )
-    [told] = back(any_site, run=run)
-    assert (told.restored, told.unplaced) == (len(any_site.due_ids(ROWS)), ("note",))
-    assert any_site.rows("SELECT account_id, amount, since FROM activity_logs WHERE id = 15") is not None
-    assert len(any_site.ids()) == ROWS
+    [told] = back(site, run=run)
+    assert (told.restored, told.unplaced) == (len(site.due_ids(ROWS)), ("note",))
+    assert site.rows("SELECT account_id, amount, since FROM activity_logs WHERE id = 15") is not None
+    assert len(site.ids()) == ROWS
 
 
 def test_a_column_of_another_type_that_changes_values_is_rolled_back(postgresql_site: Any) -> None:
@@ -180,25 +180,25 @@ def test_a_column_of_another_type_that_changes_values_is_rolled_back(postgresql_
     assert postgresql_site.everything() == before
 
 
-def test_a_trigger_that_changes_what_is_inserted_is_rolled_back(any_site: Any) -> None:
-    any_site.fill(ROWS)
-    run = any_site.run().run
-    if any_site.dialect == "sqlite":
-        any_site.run_sql(
-            any_site.url,
+def test_a_trigger_that_changes_what_is_inserted_is_rolled_back(site: Any) -> None:
+    site.fill(ROWS)
+    run = site.run().run
+    if site.dialect == "sqlite":
+        site.run_sql(
+            site.url,
             "CREATE TRIGGER spoil AFTER INSERT ON activity_logs BEGIN"
             " UPDATE activity_logs SET note = upper(note) WHERE id = NEW.id; END",
         )
     else:
-        any_site.run_sql(
-            any_site.url,
+        site.run_sql(
+            site.url,
             "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.note := upper(NEW.note); RETURN NEW; END$$",
             "CREATE TRIGGER spoil BEFORE INSERT ON activity_logs FOR EACH ROW EXECUTE FUNCTION spoil()",
         )
-    before = any_site.everything()
+    before = site.everything()
     with pytest.raises(Failed, match="reads back differently"):
-        back(any_site, run=run)
-    assert any_site.everything() == before
+        back(site, run=run)
+    assert site.everything() == before
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".json"])
@@ -234,33 +234,33 @@ def test_a_dependent_that_is_no_longer_declared_is_not_forgotten(site: Any) -> N
 
 
 @pytest.mark.parametrize("point", ["restore.before-commit", "restore.after-commit"])
-def test_a_restore_that_was_killed_is_done_again(any_site: Any, point: str) -> None:
-    any_site.fill(ROWS)
-    before = any_site.everything()
-    run = any_site.run().run
+def test_a_restore_that_was_killed_is_done_again(site: Any, point: str) -> None:
+    site.fill(ROWS)
+    before = site.everything()
+    run = site.run().run
     words = ("archive", "restore", "--run", run, "--reason", "audit", "--yes", "--json")
-    assert any_site.cli(*words, env={"RETENTION_FAILPOINTS": f"{point}=kill"}).returncode == -signal.SIGKILL
-    assert any_site.run().deleted == 0  # the hold was in force before the first row came back
-    done = any_site.cli(*words)
+    assert site.cli(*words, env={"RETENTION_FAILPOINTS": f"{point}=kill"}).returncode == -signal.SIGKILL
+    assert site.run().deleted == 0  # the hold was in force before the first row came back
+    done = site.cli(*words)
     assert done.returncode == 0, done.stderr
     [told] = json.loads(done.stdout)
-    assert told["restored"] + told["already_there"] == len(any_site.due_ids(ROWS))
-    assert any_site.everything() == before
-    assert any_site.findings() == []
+    assert told["restored"] + told["already_there"] == len(site.due_ids(ROWS))
+    assert site.everything() == before
+    assert site.findings() == []
 
 
-def test_without_a_hold_in_force_nothing_comes_back(any_site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    any_site.fill(ROWS)
-    run = any_site.run().run
-    before = any_site.everything()
+def test_without_a_hold_in_force_nothing_comes_back(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.fill(ROWS)
+    run = site.run().run
+    before = site.everything()
 
     def unreachable(engine: Any, source: str) -> None:
         raise SourceFailed(f"{source}: cannot be reached")
 
     monkeypatch.setattr(holding, "_pass_fences", unreachable)
     with pytest.raises(Failed, match="is not in force"):
-        back(any_site, run=run)
-    assert any_site.everything() == before
+        back(site, run=run)
+    assert site.everything() == before
 
 
 @pytest.mark.parametrize(
@@ -301,17 +301,17 @@ def test_a_class_must_be_named_where_there_are_several_and_a_reason_always(sqlit
     assert told.restored == 1
 
 
-def test_a_file_from_before_a_column_existed_is_passed_over(any_site: Any) -> None:
-    any_site.fill(ROWS)
-    any_site.run()
-    any_site.run_sql(
-        any_site.url,
+def test_a_file_from_before_a_column_existed_is_passed_over(site: Any) -> None:
+    site.fill(ROWS)
+    site.run()
+    site.run_sql(
+        site.url,
         "ALTER TABLE activity_logs ADD COLUMN colour TEXT DEFAULT 'red'",
         f"INSERT INTO activity_logs (id, {COLUMNS}) SELECT 1000015, {COLUMNS} FROM activity_logs WHERE id = 3",
         "UPDATE activity_logs SET created_at = '2026-01-15 10:00:00+00:00' WHERE id = 1000015",
     )
-    assert any_site.run().deleted == 1
-    [told] = back(any_site, where=["colour=red"])
+    assert site.run().deleted == 1
+    [told] = back(site, where=["colour=red"])
     assert told.restored == 1
 
 
