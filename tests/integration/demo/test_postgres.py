@@ -19,7 +19,8 @@ from retention.config import load_project
 from retention.demo import data, postgres
 from retention.demo.project import ProjectFacts, make_project
 from retention.errors import Failed
-from retention.sources.bound import bind, check
+from retention.sources.bind import bind
+from retention.sources.check import check
 from retention.sources.open import open_source
 
 UTC_ZONE = ZoneInfo("UTC")

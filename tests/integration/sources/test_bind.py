@@ -15,8 +15,9 @@ from retention.policy.mark import Mark
 from retention.policy.record_class import Dependent, RecordClass
 from retention.policy.tags import TagColumn, TagRules, TagTable
 from retention.sources import statements
-from retention.sources.bound import bind, check_condition
+from retention.sources.bind import bind
 from retention.sources.bound_class import BoundClass
+from retention.sources.check import check_condition
 from retention.sources.source import Session, Source
 
 Sessions = Callable[[Source], Session]

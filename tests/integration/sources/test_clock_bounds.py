@@ -19,7 +19,7 @@ from retention.policy.period import Period
 from retention.policy.policy import Retain
 from retention.policy.record_class import RecordClass
 from retention.policy.tags import TagColumn
-from retention.sources.bound import bind
+from retention.sources.bind import bind
 from retention.sources.predicate import expired, held
 from retention.sources.record import read_records
 from retention.sources.source import Session, Source

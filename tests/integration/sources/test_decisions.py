@@ -27,7 +27,8 @@ from retention.policy.policy_set import PolicySet
 from retention.policy.record_class import Dependent, RecordClass
 from retention.policy.tags import TagColumn, TagMatch, TagRules, TagSource, TagTable
 from retention.sources import statements
-from retention.sources.bound import BoundClass, bind
+from retention.sources.bind import bind
+from retention.sources.bound_class import BoundClass
 from retention.sources.census import census
 from retention.sources.open import open_source
 from retention.sources.predicate import due, fate, held, held_keys, matches

@@ -16,7 +16,7 @@ from retention.policy.policy_set import PolicySet
 from retention.policy.record_class import Dependent, RecordClass
 from retention.policy.tags import TagTable
 from retention.sources import statements
-from retention.sources.bound import bind
+from retention.sources.bind import bind
 from retention.sources.bound_class import BoundClass
 from retention.sources.presence import count_present
 from retention.sources.source import Session, Source

@@ -16,7 +16,8 @@ from retention.config import load_project
 from retention.demo import data
 from retention.demo.project import make_project
 from retention.errors import Failed, InputError
-from retention.sources.bound import bind, check
+from retention.sources.bind import bind
+from retention.sources.check import check
 from retention.sources.open import open_source
 
 TODAY = datetime(2026, 11, 23, 12, tzinfo=UTC)

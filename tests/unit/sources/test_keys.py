@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from retention.errors import InputError
-from retention.sources.bound import key_from_text, key_text
 from retention.sources.bound_class import BoundClass
+from retention.sources.keys import key_from_text, key_text
 
 Bind = Callable[[str], BoundClass]
 
