@@ -159,17 +159,13 @@ def postgres(rows: int, rounds: int) -> None:
                 gone = 0
                 with psycopg.connect(url, autocommit=True) as connection:
                     for low in range(1, rows + 1, 125_000):  # 50,000 expired rows each
-                        with (
-                            connection.transaction(),
-                            connection.cursor() as cursor,
-                            cursor.copy(
-                                f"COPY (DELETE FROM activity_logs WHERE id >= {low} AND id < {low + 125_000} AND {EXPIRED}"
-                                " RETURNING *) TO STDOUT (FORMAT binary)"
-                            ) as stream,
-                        ):
-                            for _ in stream:
-                                pass
-                        gone += int((cursor.statusmessage or "").split()[-1])
+                        window = f"id >= {low} AND id < {low + 125_000}"
+                        deleting = f"DELETE FROM activity_logs WHERE {window} AND {EXPIRED} RETURNING *"
+                        with connection.transaction(), connection.cursor() as cursor:
+                            with cursor.copy(f"COPY ({deleting}) TO STDOUT (FORMAT binary)") as stream:
+                                for _ in stream:
+                                    pass
+                            gone += cursor.rowcount
                 return gone
 
             measure(
