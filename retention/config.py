@@ -22,7 +22,16 @@ from retention.policy.read_class import read_class
 from retention.policy.record_class import RecordClass
 from retention.url import UrlError, redact, resolve_url
 
-__all__ = ["ArchiveConfig", "Config", "Project", "SourceConfig", "load_config", "load_project", "redact"]
+__all__ = [
+    "ArchiveConfig",
+    "Config",
+    "Project",
+    "SourceConfig",
+    "load_config",
+    "load_project",
+    "load_without_policies",
+    "redact",
+]
 
 _REQUIRED = {
     "timezone": "timezone: and the IANA zone of the policies, as in Asia/Shanghai",
@@ -108,6 +117,13 @@ def load_project(config_path: Path) -> Project:
     if config is None or policies is None or problems:
         raise PolicyFilesError([*problems, *policy_problems])
     return Project(config=config, policies=policies)
+
+
+def load_without_policies(config_path: Path) -> Project:
+    """The project for what no policy has a say in: holds, evidence and the archive must work while somebody mends a
+    policy. Nothing can be planned or run with it. Raises as `load_config` does."""
+    config = load_config(config_path)
+    return Project(config=config, policies=PolicySet(policies=(), bounds=(), timezone=config.timezone, digest=""))
 
 
 def _read(path: Path) -> tuple[Config | None, list[Problem]]:

@@ -37,7 +37,7 @@ def list_(config: Path, as_json: bool, run_id: str | None, address: str | None) 
     """List the archived batches, oldest first. `retention archive show BATCH` names the files of one."""
     from retention.disposition.catalogue import archived_batches
 
-    engine = open_engine(config)
+    engine = open_engine(config, policies=False)
     found = archived_batches(engine, run=run_id, records=known_class(engine, address))
     if as_json:
         print_json([one.to_json() for one in found])
@@ -76,7 +76,7 @@ def show(config: Path, as_json: bool, batch_id: str) -> None:
     """Show one batch's manifest: files, columns, digests, and the rule it went under."""
     from retention.disposition.catalogue import manifest_of
 
-    engine = open_engine(config)
+    engine = open_engine(config, policies=False)
     manifest = manifest_of(engine, batch_id)
     if as_json:
         click.echo(manifest.to_bytes().decode())
@@ -114,7 +114,7 @@ def verify(config: Path, as_json: bool, archives: tuple[str, ...]) -> int:
     """Read every archived file back: digests, counts, Merkle roots, manifests, ledger; and look for added files."""
     from retention.disposition.catalogue import verify_archives
 
-    engine = open_engine(config)
+    engine = open_engine(config, policies=False)
     report = verify_archives(engine, archives or tuple(engine.project.config.archives))
     if as_json:
         print_json(report.to_json())
@@ -161,7 +161,7 @@ def restore(
     from retention.disposition.restore import restore as restore_records
 
     must_be_asked(yes=yes, as_json=as_json)
-    engine = open_engine(config)
+    engine = open_engine(config, policies=False)
     choice = choose(engine, run=run_id, keys=keys, where=where, address=known_class(engine, address))
     chosen = f"{counted(choice.count, 'archived record')} of {', '.join(choice.classes)}"
     if not confirmed(f"Restore {chosen}?", yes=yes):

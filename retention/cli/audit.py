@@ -43,7 +43,11 @@ def verify(config: Path, as_json: bool, exported: Path | None, against: Path | N
     """
     from retention.disposition.evidence import verify_file, verify_ledger
 
-    report = verify_ledger(open_engine(config), against) if exported is None else verify_file(exported, against)
+    report = (
+        verify_ledger(open_engine(config, policies=False), against)
+        if exported is None
+        else verify_file(exported, against)
+    )
     if as_json:
         print_json({"entries": report.entries, "head": report.head, "findings": list(report.findings)})
     else:
@@ -70,7 +74,7 @@ def export(config: Path, file: Path) -> None:
 
     from retention.ledger.export import export as write
 
-    engine = open_engine(config)
+    engine = open_engine(config, policies=False)
     with engine.control.read() as connection:
         if str(file) == "-":
             write(connection, sys.stdout)
@@ -99,7 +103,7 @@ def show(config: Path, as_json: bool, last: int, subject: str | None, kind: str 
     """Show the newest entries of the ledger, oldest of them first."""
     from retention.disposition.evidence import recent_entries
 
-    found = recent_entries(open_engine(config), last=last, subject=subject, kind=kind)
+    found = recent_entries(open_engine(config, policies=False), last=last, subject=subject, kind=kind)
     if as_json:
         print_json(
             [

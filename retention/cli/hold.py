@@ -73,7 +73,7 @@ def place(
     from retention.cli.hold_scope import read_scope
     from retention.disposition import holding
 
-    engine = open_engine(config)
+    engine = open_engine(config, policies=False)
     scope, texts = read_scope(
         engine,
         keys=keys,
@@ -109,7 +109,7 @@ def confirm(config: Path, as_json: bool) -> int:
     """Try again to confirm the holds that are pending because a database could not be reached."""
     from retention.disposition import holding
 
-    engine = open_engine(config)
+    engine = open_engine(config, policies=False)
     answers = holding.confirm_pending(engine)
     if as_json:
         print_json([_placed_facts(engine, placed) for placed in answers])
@@ -129,7 +129,7 @@ def list_(config: Path, as_json: bool, every: bool) -> None:
     """List the holds that protect records now."""
     from retention.ledger import holds as hold_rows
 
-    engine = open_engine(config)
+    engine = open_engine(config, policies=False)
     with engine.control.read() as connection:
         found = hold_rows.all_holds(connection)
     now, grace = engine.now(), engine.project.config.hold_release_grace
@@ -157,7 +157,7 @@ def show(config: Path, as_json: bool, hold_id: str) -> None:
     """Show one hold: matter, reason, scope, and how many records it covers today."""
     from retention.ledger import holds as hold_rows
 
-    engine = open_engine(config)
+    engine = open_engine(config, policies=False)
     with engine.control.read() as connection:
         one = hold_rows.get(connection, hold_id)
     facts = _facts(engine, one) | _coverage(engine, one)
@@ -185,7 +185,7 @@ def release(config: Path, as_json: bool, hold_id: str, reason: str) -> None:
     """Release a hold. What it covered stays for the grace, so that a mistake can be undone by a new hold."""
     from retention.disposition import holding
 
-    engine = open_engine(config)
+    engine = open_engine(config, policies=False)
     released = holding.release(engine, hold_id, reason=reason)
     if as_json:
         print_json(_facts(engine, released))

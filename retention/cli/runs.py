@@ -25,7 +25,7 @@ def runs(config: Path, as_json: bool, last: int) -> None:
     """
     from retention.ledger.runs import recent
 
-    engine = open_engine(config)
+    engine = open_engine(config, policies=False)
     with engine.control.read() as connection:
         found = recent(connection, last)[::-1]
     if as_json:

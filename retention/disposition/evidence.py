@@ -71,6 +71,7 @@ def _lines(path: Path) -> list[str]:
         with path.open(encoding="utf-8", newline="\n") as file:  # text within an entry may hold other line separators
             return list(file)
     except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise InputError(
-            f"{path} cannot be read: {error}", hint="name a file that `retention audit export` wrote"
+            f"{path} cannot be read: {why}", hint="name a file that `retention audit export` wrote"
         ) from None

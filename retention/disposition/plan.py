@@ -190,7 +190,7 @@ class _Counter:
             uses.append(
                 LimitUse(
                     name="share",
-                    written=f"{float(policy.limits.share):.6%}".rstrip("0").rstrip("."),
+                    written=f"{float(policy.limits.share) * 100:.6f}".rstrip("0").rstrip(".") + "%",
                     limit=most,
                     planned=gone,
                 )

@@ -53,8 +53,9 @@ class RunResult:
 def check_as_of(engine: Engine, as_of: datetime) -> None:
     """Raise InputError for a run that would judge by a day that has not come: it would delete earlier than the law."""
     if as_of > engine.now() + timedelta(seconds=1):
+        local = as_of.astimezone(engine.project.config.timezone)
         raise InputError(
-            f"a run cannot be as of {as_of.isoformat()}: that lies in the future, so records would go too early",
+            f"a run cannot be as of {local.isoformat()}: that lies in the future, so records would go too early",
             hint="`retention plan --as-of` shows what a later run will do",
         )
 

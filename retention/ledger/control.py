@@ -36,7 +36,10 @@ class Control:
         """
         where = control_url(url)
         if is_sqlite(where) and not sqlite_file(where).exists():  # connecting would make an empty file
-            raise InputError(f"there is no control database {where.database} yet", hint=_UPGRADE)
+            raise InputError(
+                f"there is no control database {where.database} yet",
+                hint=f"{_UPGRADE} If there was one, restore its backup instead: a new one knows no hold.",
+            )
         engine = make_engine(where)
         try:
             with reading(engine) as connection:

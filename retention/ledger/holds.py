@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from retention.errors import InputError, NotFound, Refused
+from retention.errors import EvidenceBroken, InputError, NotFound, Refused
 from retention.holds.hold import HOLD_EDGES, Hold, HoldState
 from retention.holds.scope import Key, Keys
 from retention.ledger import chain, tables
@@ -183,14 +183,21 @@ def _select(connection: sa.Connection, *wanted: sa.ColumnElement[bool]) -> list[
 
 
 def _hold(row: dict[str, Any]) -> Hold:
-    return Hold(
-        **row
-        | {
-            "placed_at": instant(row["placed_at"]),
-            "scope": text_scope(row["scope"], hold=row["id"]),
-            "state": HoldState(row["state"]),
-            "first_day": None if row["first_day"] is None else date.fromisoformat(row["first_day"]),
-            "last_day": None if row["last_day"] is None else date.fromisoformat(row["last_day"]),
-            "released_at": maybe_instant(row["released_at"]),
-        }
-    )
+    try:
+        return Hold(
+            **row
+            | {
+                "placed_at": instant(row["placed_at"]),
+                "scope": text_scope(row["scope"], hold=row["id"]),
+                "state": HoldState(row["state"]),
+                "first_day": None if row["first_day"] is None else date.fromisoformat(row["first_day"]),
+                "last_day": None if row["last_day"] is None else date.fromisoformat(row["last_day"]),
+                "released_at": maybe_instant(row["released_at"]),
+            }
+        )
+    except ValueError as error:
+        # whoever reads the holds stops here: one that cannot be read may cover anything
+        raise EvidenceBroken(
+            f"hold {row['id']} was damaged in the control database: {error}",
+            hint="`retention audit verify` says what else was.",
+        ) from None

@@ -207,7 +207,7 @@ def move(
     if (run.state, to) not in RUN_EDGES:
         raise Refused(
             f"run {run_id} is {run.state.value} and cannot become {to.value}",
-            hint=f"`retention show {run_id}` says how it got there.",
+            hint=f"`retention audit show --subject {run_id}` says how it got there.",
         )
     values = {
         "state": to.value,
@@ -279,7 +279,7 @@ def taken(run_id: str) -> RunTaken:
     """The error of a process that finds its run in other hands."""
     return RunTaken(
         f"run {run_id} was cancelled or taken over by another process",
-        hint=f"Nothing more was deleted here. `retention show {run_id}` says how it went on.",
+        hint=f"Nothing more was deleted here. `retention audit show --subject {run_id}` says how it went on.",
     )
 
 

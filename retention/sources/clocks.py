@@ -183,10 +183,7 @@ def local_spans(day: date, zone: ZoneInfo) -> list[tuple[datetime, datetime]]:
     two where a clock was turned back across midnight."""
     first = datetime.combine(day, datetime.min.time(), UTC)
     hours = [at for step in range(-50, 76) if (at := _moved(first, timedelta(hours=step))) is not None]
-    edges = sorted(
-        {edge for one, two in pairwise(hours) for edge in _changes(one, two, zone)}
-        | {hours[0], hours[-1]}
-    )
+    edges = sorted({edge for one, two in pairwise(hours) for edge in _changes(one, two, zone)} | {hours[0], hours[-1]})
     spans: list[tuple[datetime, datetime]] = []
     for start, end in pairwise(edges):
         if local_day(start, zone) == day:

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from retention.errors import InputError, NotFound, Refused
+from retention.errors import EvidenceBroken, InputError, NotFound, Refused
 from retention.holds.hold import HOLD_EDGES, Hold, HoldState
 from retention.holds.scope import Everything, Keys, Matching, Scope, Subject
 from retention.ledger import chain, holds
@@ -226,5 +226,5 @@ def test_a_scope_that_was_damaged_stops_whoever_reads_the_holds(control: Control
     with control.write() as connection:
         holds.place(connection, pending(), (), ["crm"])
         connection.execute(sa.update(hold_table).values(scope="{}"))
-        with pytest.raises(ValueError):
+        with pytest.raises(EvidenceBroken, match="was damaged in the control database"):
             holds.active(connection, NOW, GRACE)

@@ -27,7 +27,8 @@ from retention.sources.source import Session, Source
 Sessions = Callable[[Source], Session]
 MARK = Mark(file="retention.yaml")
 ZONE = ZoneInfo("America/St_Johns")
-AS_OF = datetime(2026, 11, 1, 12, tzinfo=UTC)
+#: not a whole second, so that the cutoff of a period of hours is none either
+AS_OF = datetime(2026, 11, 1, 12, 0, 0, 123457, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
