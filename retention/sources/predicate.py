@@ -67,7 +67,9 @@ def kept_by(bound: BoundClass, policy: Policy, policies: PolicySet, as_of: datet
             kept[other.name] = matched if operative else matched & ~expired(bound, other.retain, as_of, zone)
     for minimum in policies.minimums(bound.address):
         over = expired(bound, Retain(period=minimum.period), as_of, zone)
-        kept[f"minimum {minimum.period}: {minimum.mandate}"] = _covered(bound, minimum, zone) & ~over
+        name = f"minimum {minimum.period}: {minimum.mandate}"
+        # several minimums may bear one name, for different records: each of them keeps
+        kept[name] = sa.or_(kept.get(name, sa.false()), _covered(bound, minimum, zone) & ~over)
     asked = policy.tags is not None and (policy.tags.all or policy.tags.any)
     if (
         bound.record_class.tags is not None and not asked
@@ -215,7 +217,8 @@ def _on_days(bound: BoundClass, hold: Hold, zone: ZoneInfo) -> list[Bool]:
     if created is None or (hold.first_day is None and hold.last_day is None):
         return []
     within: list[Bool] = []
-    if hold.first_day is not None:
+    # the calendar's own ends narrow nothing: what lies beyond them counts to them
+    if hold.first_day is not None and hold.first_day > date.min:
         within.append(
             sa.not_(before(bound, created, Bound(instant=day_start(hold.first_day, zone), day=hold.first_day)))
         )

@@ -263,6 +263,14 @@ class Site:
         self.wait(lambda: _state(process.pid) == "T", f"{words[0]} did not reach {failpoint}")
         return process
 
+    def hold_waits(self) -> None:
+        """A hold that is being placed was written down, and is not in force while something that does not know it goes on."""
+        self.wait(lambda: self.asked("SELECT state FROM hold") == [("pending",)], "no hold was written down")
+        until = time.monotonic() + 2
+        while time.monotonic() < until:
+            assert self.asked("SELECT state FROM hold") == [("pending",)], "the hold did not wait"
+            time.sleep(0.1)
+
     def wait(self, condition: Callable[[], bool], complaint: str) -> None:
         deadline = time.monotonic() + 60
         while not condition():

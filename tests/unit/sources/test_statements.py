@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
+import sqlalchemy as sa
 
 from retention.holds.hold import Hold, HoldState
 from retention.holds.scope import Keys, Tagged
 from retention.policy.condition import Compare, Operator
 from retention.policy.mark import Mark
 from retention.policy.period import Period
-from retention.policy.policy import Limits, Policy, Retain, Schedule
+from retention.policy.policy import LegalBound, Limits, Policy, Retain, Schedule
 from retention.policy.policy_set import PolicySet
 from retention.policy.tags import TagMatch
 from retention.sources import statements
@@ -162,3 +163,25 @@ def test_composite_keys_are_compared_as_rows(bound_by_hand: Bind) -> None:
     text = bound.source.compile(statements.window_end(bound, after=("a'b", 7), rows=100))
     assert '("public"."logs"."status", "public"."logs"."id") > (\'a\'\'b\', 7)' in text
     assert 'ORDER BY "public"."logs"."status", "public"."logs"."id"' in text
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_each_of_several_minimums_of_one_name_keeps(bound_by_hand: Bind, dialect: str) -> None:
+    bound = bound_by_hand(dialect)
+    minimums = tuple(
+        LegalBound(
+            kind="minimum",
+            records="crm.logs",
+            tags=None,
+            where=Compare(column="status", operator=Operator.IS, value=status, mark=MARK),
+            period=Period(days=1000),
+            mandate="the law",
+            mark=MARK,
+        )
+        for status in ("first", "second")
+    )
+    policies = PolicySet(policies=(_policy("notes", 90, None, None),), bounds=minimums, timezone=ZONE, digest="")
+    condition = due(bound, policies.policies[0], policies, AS_OF, sa.false())
+    text = bound.source.compile(statements.delete_due(bound, condition, after=None, until=None))
+    assert "= 'first'" in text
+    assert "= 'second'" in text
