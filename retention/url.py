@@ -55,6 +55,8 @@ def resolve_url(text: str, environ: Mapping[str, str], folder: Path, schemes: Co
     if kind == "file":
         local = not rest.startswith("//") or rest.startswith("///")
         return f"file://{_path(rest.removeprefix('//'), local, folder, 'file:./archive')}"
+    if rest.partition("?")[0].count("@") > 1:
+        raise UrlError("the password has an @ of its own", "write it as %40, a # as %23 and a / as %2F")
     try:
         _ = urlsplit(url).port
     except ValueError:

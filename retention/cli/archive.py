@@ -121,7 +121,8 @@ def verify(config: Path, as_json: bool, archives: tuple[str, ...]) -> int:
     else:
         for finding in report.findings:
             click.echo(finding, err=True)
-        click.echo(f"{report.rows:,} rows in {report.files:,} files of {report.batches:,} batches were read back.")
+        told = f"{report.rows:,} rows in {report.files:,} files of {report.batches:,} batches"
+        click.echo(f"{told} were to be there; not all are." if report.findings else f"{told} were read back.")
         if report.findings:
             click.echo(f"The archive is NOT what was written: {len(report.findings):,} findings.", err=True)
         else:
@@ -172,7 +173,8 @@ def restore(
         return
     for one in results:
         rows = counted(one.dependent_rows, "dependent row")
-        click.echo(f"{one.records}: {counted(one.restored, 'record')} restored with {rows}, and compared equal.")
+        equal = "equal in the columns that the table has" if one.unplaced else "equal"
+        click.echo(f"{one.records}: {counted(one.restored, 'record')} restored with {rows}, and compared {equal}.")
         if one.already_there:
             click.echo(f"  Already there, and left alone: {one.already_there:,}.")
         if one.hold:

@@ -229,7 +229,7 @@ def _covers_words(facts: Mapping[str, object]) -> str:
     if not isinstance(covers, dict):
         return f"How many records it covers cannot be counted now: {facts['not_counted']}"
     if not covers:
-        return "It covers no record today. Is everything in it written right?"
+        return "It covers no record in the databases today (archived copies it protects too). Is everything in it written right?"
     return "It covers " + ", ".join(f"{counted(n, 'record')} of {name}" for name, n in covers.items()) + " today."
 
 

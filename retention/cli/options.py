@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -79,6 +80,10 @@ def parse_when(text: str | None, zone: ZoneInfo) -> datetime:
     if text is None:
         return datetime.now(UTC)
     try:
+        if not re.match(
+            r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text
+        ):  # weeks and days of the year are ISO too, and nobody reads them
+            raise ValueError
         if len(text) == 10:
             return day_start(date.fromisoformat(text), zone)
         moment = datetime.fromisoformat(text)

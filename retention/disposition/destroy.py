@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from retention.archive.write import discard
-from retention.disposition.held import read_holds, refuse_unconfirmed
+from retention.disposition.held import read_holds, refuse_damaged, refuse_unconfirmed
 from retention.disposition.held_copies import covering
 from retention.errors import RetentionError
 from retention.failpoint import failpoint
@@ -77,6 +77,7 @@ def destroy(engine: Engine, plan: DestructionPlan) -> Destroyed:
 
     Raises Refused while a hold is pending or another process destroys, SourceFailed, ArchiveFailed; what was done stands.
     """
+    refuse_damaged(engine)
     run = _begin(engine, plan)
     done = held = 0
     try:

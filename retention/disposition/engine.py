@@ -123,4 +123,29 @@ class Engine:
         policies = self.project.policies
         bounds = [one for one in policies.bounds if one.records == bound.address]
         rules: tuple[Policy | LegalBound, ...] = (*policies.of(bound.address), *bounds)
-        return [problem for rule in rules for problem in check(bound, rule, policies.timezone)]
+        problems = [problem for rule in rules for problem in check(bound, rule, policies.timezone)]
+        return [*problems, *self._overruled(bound)]
+
+    def _overruled(self, bound: BoundClass) -> list[Problem]:
+        """Rules over rows that go with another class's records: they could not keep them, so they are refused, whichever
+        of the two classes is asked about."""
+        declared = [one for one in self.project.config.classes.values() if one.source == bound.record_class.source]
+        pairs = [
+            (child, parent)
+            for parent in declared
+            for child in declared
+            if child is not parent and bound.record_class in (child, parent)
+            if any(self.bound(child.address).table.is_named(dependent.table) for dependent in parent.dependents)
+        ]
+        every: tuple[Policy | LegalBound, ...] = (*self.project.policies.policies, *self.project.policies.bounds)
+        return [
+            Problem(
+                mark=rule.mark,
+                message=f'the rows of "{child.address}" go with the records of "{parent.address}", '
+                "so a rule of their own cannot keep them",
+                remedy=f'leave this rule out, or the table out of the dependents of "{parent.address}"',
+            )
+            for child, parent in pairs
+            for rule in every
+            if rule.records == child.address
+        ]

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from retention.errors import Refused
+from retention.errors import EvidenceBroken, Refused
 from retention.holds.hold import Hold
 from retention.holds.scope import Everything, Keys, Matching, Subject, Tagged, WholeClass
 from retention.ledger import holds as hold_rows
+from retention.ledger.cross_check import check_holds
 from retention.policy.record_class import RecordClass
 from retention.sources.bound_class import BoundClass
 from retention.sources.check import check_condition
@@ -83,6 +84,18 @@ def _lost(hold: Hold, classes: Mapping[str, RecordClass]) -> str | None:
         if isinstance(scope, Tagged) and classes[address].tags is None:
             return f"hold {hold.id} is on a tag of {address}, which has no tags any more"
     return None
+
+
+def refuse_damaged(engine: Engine) -> None:
+    """Raise EvidenceBroken where the holds are not what the ledger says was placed and released: a part of the control
+    database that was restored or changed by itself must not unprotect anything."""
+    with engine.control.read() as connection:
+        findings = check_holds(connection)
+    if findings:
+        raise EvidenceBroken(
+            f"nothing is planned or deleted while the holds are not what the ledger says: {findings[0].what}",
+            hint="`retention audit verify` names everything; restore the control database, or place the holds anew",
+        )
 
 
 def refuse_unconfirmed(holds: HoldsInEffect, source: str) -> None:

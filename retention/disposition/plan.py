@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from retention.disposition.held import HeldView, read_holds
+from retention.disposition.held import HeldView, read_holds, refuse_damaged
 from retention.policy.clock import cutoff
 from retention.policy.decide import Fate
 from retention.policy.policy import Policy
@@ -98,6 +98,7 @@ class Plan:
 
 def make_plan(engine: Engine, policies: Sequence[Policy], as_of: datetime) -> Plan:
     """Count what each policy would do at ``as_of`` (aware). Changes nothing. Raises what binding and reading raise."""
+    refuse_damaged(engine)
     plans: dict[str, PolicyPlan] = {}
     uncovered: dict[str, int] = {}
     for address in dict.fromkeys(policy.records for policy in policies):

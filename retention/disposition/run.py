@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from retention.disposition.execute import execute
-from retention.disposition.held import read_holds
+from retention.disposition.held import read_holds, refuse_damaged
 from retention.disposition.job import Disposed, Job
 from retention.disposition.owner import take_over
 from retention.disposition.plan import PolicyPlan, make_plan
@@ -193,6 +193,7 @@ def perform(engine: Engine, run: Run, *, progress: Callable[[Disposed], None], s
         with engine.control.write() as connection:
             run = runs.move(connection, run.id, RunState.RUNNING, reason="continued", at=engine.now())
     try:
+        refuse_damaged(engine)
         execute(_job(engine, run, policy, progress, stop))
     except RetentionError as error:
         with engine.control.write() as connection:

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from adbc_driver_manager import Error as DriverError
+from adbc_driver_manager import NotSupportedError
 from sqlalchemy.sql import Executable
 
 from retention.errors import SourceFailed
@@ -115,6 +116,10 @@ class _Translated(contextlib.AbstractContextManager[None]):
         # a stream that breaks off in its middle comes as one of pyarrow's own errors, all OSError or ValueError
         if isinstance(error, DriverError | OSError | ValueError):
             text = str(error)
+            if isinstance(error, NotSupportedError) and "NOT_IMPLEMENTED" in text:
+                # Ctrl-C: the driver manager asks the driver to cancel the statement, and SQLite's driver cannot
+                self._session._spoilt = True
+                raise KeyboardInterrupt from error
             found = re.search(r"SQLSTATE: (\w{5})", text)
             sqlstate = getattr(error, "sqlstate", None) or (found.group(1) if found else None)
             failure = self._session.failure(text, sqlstate)

@@ -266,10 +266,15 @@ class Site:
     def hold_waits(self) -> None:
         """A hold that is being placed was written down, and is not in force while something that does not know it goes on."""
         self.wait(lambda: self.asked("SELECT state FROM hold") == [("pending",)], "no hold was written down")
-        until = time.monotonic() + 2
-        while time.monotonic() < until:
-            assert self.asked("SELECT state FROM hold") == [("pending",)], "the hold did not wait"
-            time.sleep(0.1)
+        if self.dialect == "postgresql":
+            waiting = (
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+            self.wait(lambda: self.rows(waiting) == [(1,)], "the hold did not wait for the fence")
+        else:  # which shows nobody who waits
+            time.sleep(1.5)
+        assert self.asked("SELECT state FROM hold") == [("pending",)], "the hold did not wait"
 
     def wait(self, condition: Callable[[], bool], complaint: str) -> None:
         deadline = time.monotonic() + 60

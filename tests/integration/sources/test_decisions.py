@@ -442,7 +442,7 @@ def test_sql_says_of_every_row_what_decide_says(stage: Stage, data: st.DataObjec
 
 
 @pytest.mark.soak
-@settings(_SETTINGS, max_examples=300)
+@settings(_SETTINGS, max_examples=200)
 @given(data=st.data())
 def test_sql_says_of_every_row_what_decide_says_for_long(stage: Stage, data: st.DataObject) -> None:
     _compare_all(stage, data)
