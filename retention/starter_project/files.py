@@ -118,7 +118,7 @@ def _write_all(folder: Path, files: dict[str, str]) -> tuple[Path, ...]:
     present = [name for name in files if (folder / name).exists()]
     if present:
         raise InputError(
-            f"already in {folder}: {', '.join(present)}; nothing was written",
+            f"already in {folder}: {', '.join(present)}, so nothing was written",
             hint="name another folder, or move what is there out of the way",
         )
     written = []

@@ -74,7 +74,7 @@ def test_show_says_everything_about_a_hold(demo: Retention) -> None:
 
 
 def test_a_hold_that_covers_nothing_is_said_to(project: Retention) -> None:
-    assert "It covers no record today." in project(*PLACE, "--subject", "customer=nobody").out
+    assert "It covers no record in the databases today" in project(*PLACE, "--subject", "customer=nobody").out
 
 
 def test_a_hold_keeps_a_run_from_deleting(project: Retention) -> None:
@@ -102,7 +102,8 @@ def test_a_released_hold_still_protects_for_its_grace(project: Retention) -> Non
     project.sql("retention.db", "UPDATE hold SET released_at = '2026-01-01T00:00:00.000000Z'")
     assert project("hold", "list").out == "No hold protects anything now.\n"
     assert len(project("hold", "list", "--all", "--json").json) == 1
-    assert project("plan", "service-notes", "--json").json["policies"][0]["due"] == held
+    # the time was set by hand, past the ledger: nobody gains anything by that
+    assert "not what the ledger says" in project("plan", "service-notes", status=1).err
 
 
 def test_a_database_that_is_away_leaves_the_hold_pending(project: Retention) -> None:

@@ -157,7 +157,7 @@ def test_nothing_is_written_where_anything_would_be_overwritten(tmp_path: Path, 
     mine = tmp_path / name
     mine.parent.mkdir(exist_ok=True)
     mine.write_text("mine")
-    with pytest.raises(InputError, match=f"already in .*: {name}; nothing was written"):
+    with pytest.raises(InputError, match=f"already in .*: {name}, so nothing was written"):
         write(tmp_path, "sqlite:///crm.db", project(proposed("events")))
     assert mine.read_text() == "mine"
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == [mine]

@@ -1,0 +1,194 @@
+"""What lies in the archives and stands in the ledger, and everything that is not as it was written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retention.archive.store import Store
+from retention.disposition.catalogue import archived_batches, manifest_of, verify_archives
+from retention.disposition.evidence import recent_entries, verify_file, verify_ledger
+from retention.errors import InputError, NotFound, PolicyFilesError, Refused
+from retention.ledger.export import export
+
+
+@pytest.fixture
+def done(site: Any) -> Any:
+    site.fill(300)
+    site.run()
+    return site
+
+
+def test_the_list_of_what_is_archived(done: Any) -> None:
+    engine = done.engine()
+    [one] = archived_batches(engine)
+    [(run, batch)] = done.asked("SELECT run_id, id FROM batch")
+    facts = one.to_json()
+    assert (facts["batch"], facts["run"], facts["policy"], facts["rows"], facts["dependent_rows"]) == (
+        batch, run, "service-notes", 20, 10
+    )  # fmt: skip
+    assert facts["destroyed_at"] is None
+    assert archived_batches(engine, run=run) == [one]
+    assert archived_batches(engine, records="crm.other") == []
+    with pytest.raises(NotFound, match="there is no run"):
+        archived_batches(engine, run="R-1")
+
+
+def test_the_manifest_of_a_batch(done: Any) -> None:
+    engine = done.engine()
+    [one] = archived_batches(engine)
+    manifest = manifest_of(engine, one.batch)
+    assert [(file.table, file.rows) for file in manifest.files] == [("activity_logs", 20), ("activity_comments", 10)]
+    with pytest.raises(NotFound, match="there is no batch"):
+        manifest_of(engine, "B-1")
+    done.control("UPDATE batch SET destroyed_at = '2026-01-01T00:00:00.000000Z'")
+    with pytest.raises(Refused, match="was destroyed on 2026-01-01"):
+        manifest_of(done.engine(), one.batch)
+    done.control("UPDATE batch SET archive = NULL")
+    with pytest.raises(NotFound, match="was not archived"):
+        manifest_of(done.engine(), one.batch)
+
+
+def test_nothing_was_ever_archived(site: Any) -> None:
+    report = verify_archives(site.engine(), ("cold",))
+    assert report.to_json() == {"batches": 0, "files": 0, "rows": 0, "findings": ()}
+    with pytest.raises(NotFound, match="there is no archive 'clod'"):
+        verify_archives(site.engine(), ("clod",))
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda path: path.unlink(), "it is missing"),
+        (lambda path: path.with_name("added.parquet").write_bytes(b""), "is not known"),
+        (lambda path: path.with_name(".x.part").write_bytes(b""), "left over from a write"),
+    ],
+)
+def test_a_missing_or_an_added_file_is_found(done: Any, damage: Any, said: str) -> None:
+    [path, *_] = sorted(done.folder.glob("archive/crm/**/*.parquet"))
+    damage(path)
+    assert any(said in finding for finding in verify_archives(done.engine(), ("cold",)).findings)
+
+
+def test_every_flipped_byte_of_the_archive_is_found(done: Any) -> None:
+    for path in sorted(done.folder.glob("archive/crm/**/*.*")):
+        content = path.read_bytes()
+        path.chmod(0o640)
+        for place in range(0, len(content), max(len(content) // 20, 1)):
+            path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+            findings = verify_archives(done.engine(), ("cold",)).findings
+            assert any(path.name in finding for finding in findings), place
+        path.write_bytes(content)
+    assert done.findings() == []
+
+
+def test_the_ledger_and_its_export(done: Any, tmp_path: Path) -> None:
+    engine = done.engine()
+    earlier, later = tmp_path / "earlier", tmp_path / "later"
+    with earlier.open("w", encoding="utf-8") as file, engine.control.read() as connection:
+        export(connection, file)
+    done.run()
+    with later.open("w", encoding="utf-8") as file, done.engine().control.read() as connection:
+        export(connection, file)
+    engine = done.engine()
+    report = verify_ledger(engine, against=earlier)
+    assert (report.findings, report.head) == ((), verify_file(later).head)
+    assert report.entries == verify_file(later).entries > verify_file(earlier).entries
+    assert verify_file(later, against=earlier).findings == ()
+    assert verify_file(earlier, against=later).findings != ()
+    assert verify_ledger(engine, against=later).findings == ()
+
+    lines = earlier.read_text().splitlines(keepends=True)
+    entry = json.loads(lines[2])
+    lines[2] = lines[2].replace(entry["subject"], "somebody else")
+    earlier.write_text("".join(lines))
+    assert verify_file(earlier).findings != ()
+    assert verify_file(earlier).head == "unknown"
+    with pytest.raises(InputError, match="does not verify by itself"):
+        verify_ledger(engine, against=earlier)
+    for bad in (tmp_path / "none", tmp_path):
+        with pytest.raises(InputError, match="cannot be read"):
+            verify_file(bad)
+    earlier.write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="it is not UTF-8"):
+        verify_file(earlier)
+
+
+def test_a_changed_table_is_found_and_a_broken_chain_before_it(done: Any) -> None:
+    done.control("UPDATE batch SET rows = rows + 1")
+    assert any("has rows 21 in its table" in finding for finding in verify_ledger(done.engine()).findings)
+    done.control("UPDATE ledger SET subject = 'x' WHERE seq = 3")
+    assert verify_ledger(done.engine()).findings == ("entry 3 was changed after it was written",)
+    done.control("DELETE FROM head")
+    assert verify_ledger(done.engine()).head == "missing"
+
+
+def test_the_newest_entries(done: Any) -> None:
+    engine = done.engine()
+    entries = recent_entries(engine, last=2, subject=None, kind=None)
+    assert [entry.kind for entry in entries] == ["batch.committed", "run.finished"]
+    assert [entry.kind for entry in recent_entries(engine, last=9, subject=entries[1].subject, kind="run.planned")] == [
+        "run.planned"
+    ]
+    with pytest.raises(InputError, match="there are no entries of kind"):
+        recent_entries(engine, last=1, subject=None, kind="run.burnt")
+
+
+def test_who_is_at_the_keyboard(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import getpass
+    import os
+
+    engine = site.engine()
+    monkeypatch.setenv("RETENTION_USER", " li ")
+    assert engine.person == "li"
+    monkeypatch.setenv("RETENTION_USER", "")
+    monkeypatch.setattr(getpass, "getuser", lambda: "wang")
+    assert engine.person == "wang"
+
+    def nameless() -> str:
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr(getpass, "getuser", nameless)
+    assert engine.person == f"uid {os.getuid()}"
+
+
+def test_what_the_engine_does_not_know(site: Any) -> None:
+    engine = site.engine()
+    assert isinstance(engine.store("cold"), Store)
+    for ask in (engine.source, engine.bound, engine.store):
+        with pytest.raises(NotFound):
+            ask("crn")
+
+
+def test_what_only_the_database_can_tell_is_told_of_all_classes_at_once(site: Any) -> None:
+    assert site.engine().problems() == []
+    config = site.config
+    config.write_text(
+        config.read_text()
+        .replace("created: created_at", "created: note")
+        .replace("    classes:\n", "    classes:\n      people: {table: people, key: id}\n")
+        .replace(
+            "sources:\n", "sources:\n  shop: {url: 'sqlite:///nowhere.db', classes: {orders: {table: t, key: id}}}\n"
+        )
+    )
+    said = "\n".join(map(str, site.engine().problems()))
+    assert 'has no table "people"' in said
+    assert "there is no file" in said
+
+
+def test_a_policy_that_does_not_fit_its_table_stops_every_policy_of_the_class(site: Any) -> None:
+    site.policy("sales-records", where="{amount: many}")
+    with pytest.raises(PolicyFilesError):
+        site.engine().checked("crm.activities")
+
+
+def test_what_a_table_would_do_behind_our_back_is_a_problem_too(site: Any) -> None:
+    site.run_sql(
+        site.url,
+        "CREATE TABLE attachments (id INTEGER PRIMARY KEY, activity_id BIGINT REFERENCES activity_logs(id) ON DELETE CASCADE)",
+    )
+    [problem] = site.engine().problems()
+    assert "attachments" in str(problem)
