@@ -152,9 +152,8 @@ def test_a_signal_ends_a_run_after_the_batch_in_hand_and_the_next_run_goes_on(
     [(run_id, state)] = any_site.asked("SELECT id, state FROM run")
     assert state == "running"
     done = ROWS - len(any_site.ids())
-    assert done > 0
-    if any_site.dialect == "sqlite":  # PostgreSQL has both windows in hand at once
-        assert done < len(any_site.due_ids(ROWS))
+    # whole batches; how many more there were before the main thread heard the signal is for the scheduler to say
+    assert 0 < done <= len(any_site.due_ids(ROWS))
     assert any_site.archived().total() == done
     result = any_site.run()
     assert (result.run, result.state) == (run_id, "finished")
