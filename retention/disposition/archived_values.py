@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 
 import pyarrow as pa
@@ -50,10 +51,34 @@ def rows_as_values(rows: pa.Table, file: FileEntry) -> Iterator[ArchivedValues]:
 
 
 def key_texts(rows: pa.Table, file: FileEntry | Part) -> list[str]:
-    """Each row's key as `hold place --key` and `explain` take it: the form in which it travelled, literals read."""
+    """Each row's key as `hold place --key` and `explain` take it: literals read, and everything that is neither a whole
+    number nor text in the form in which PostgreSQL would cast it to text."""
     literal = {entry.name for entry in file.columns if entry.travels == "literal"}
-    columns = [[value_of(value) if name in literal else value for value in rows[name].to_pylist()] for name in file.key]
+    columns = []
+    for name in file.key:
+        values = rows[name].to_pylist()
+        if name in literal:
+            values = [value_of(value) for value in values]
+        elif not (pa.types.is_integer(rows[name].type) or pa.types.is_string(rows[name].type)):
+            values = [_as_text(value) for value in values]
+        columns.append(values)
     return [key_text(key) for key in zip(*columns, strict=True)]
+
+
+def _as_text(value: object) -> str:
+    """A native value as PostgreSQL writes it (in UTC, as every session of ours is)."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case bytes():
+            return "\\x" + value.hex()
+        case datetime():
+            wall = value.replace(tzinfo=None).isoformat(" ")
+            return (wall.rstrip("0") if "." in wall else wall) + ("" if value.tzinfo is None else "+00")
+        case float() if value.is_integer():
+            return str(int(value))
+        case _:
+            return str(value)
 
 
 def _postgresql_value(text: str, kind: str) -> object:

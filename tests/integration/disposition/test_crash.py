@@ -200,6 +200,27 @@ def test_a_process_whose_run_was_taken_over_meanwhile_deletes_nothing(any_site: 
     assert any_site.findings() == []
 
 
+def test_what_was_prepared_before_the_run_was_taken_over_is_settled_and_nothing_more_is_done(
+    sqlite_site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sqlite_site.fill(ROWS)
+    before = sqlite_site.everything()
+    real = adbc.AdbcSession.commit
+
+    def commit(session: adbc.AdbcSession) -> None:
+        sqlite_site.control("UPDATE run SET owner = 'elsewhere:1:1', owner_seen_at = '2026-01-01T00:00:00.000000Z'")
+        real(session)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(adbc.AdbcSession, "commit", commit)
+        with pytest.raises(RetentionError, match="taken over by another process"):
+            sqlite_site.run()
+    assert sqlite_site.asked("SELECT number, state FROM batch") == [(1, "committed")]
+    assert sqlite_site.asked("SELECT state, owner FROM run") == [("running", "elsewhere:1:1")]
+    sqlite_site.run()
+    all_is_as_if_undisturbed(sqlite_site, before)
+
+
 def lossy(monkeypatch: pytest.MonkeyPatch, *, commits: bool) -> None:
     """The first COMMIT of a batch is answered by a broken connection, whether it happened or not."""
     real = adbc.AdbcSession.commit

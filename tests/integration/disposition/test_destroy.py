@@ -358,24 +358,22 @@ TAG_SOURCES = {
 
 
 @pytest.mark.parametrize("tags", TAG_SOURCES)
-def test_a_hold_on_a_tag_finds_it_in_the_copy_wherever_it_stood(plain_site: Any, tags: str) -> None:
+def test_a_hold_on_a_tag_finds_it_in_the_copy_wherever_it_stood(site: Any, tags: str) -> None:
     declared, statements = TAG_SOURCES[tags]
-    plain_site.fill(60)
-    plain_site.run_sql(plain_site.url, *statements)
-    config = plain_site.config
+    site.fill(60)
+    site.run_sql(site.url, *statements)
+    config = site.config
     config.write_text(config.read_text().replace("        tags: {column: tags}\n", declared))
     if tags == "rules":
-        path = plain_site.folder / "policies" / "sales-records.yaml"
+        path = site.folder / "policies" / "sales-records.yaml"
         path.write_text(path.read_text().replace("tags: [sales]", "tags: [never]"))
-    with plain_site.at(datetime(2025, 8, 1, tzinfo=UTC)):
-        assert plain_site.run().deleted >= 4
-    other = holding.place(
-        plain_site.engine(), matter="M-1", reason="court", scope=Tagged(tag="never", records=(CLASS,))
-    )
-    assert len(plan_destruction(plain_site.engine(), ("cold",))[0].due) == 1
-    plain_site.release_long_ago(other.hold.id)
-    holding.place(plain_site.engine(), matter="M-2", reason="court", scope=Tagged(tag="odd", records=(CLASS,)))
-    assert plan_destruction(plain_site.engine(), ("cold",))[0].due == ()
+    with site.at(datetime(2025, 8, 1, tzinfo=UTC)):
+        assert site.run().deleted >= 4
+    other = holding.place(site.engine(), matter="M-1", reason="court", scope=Tagged(tag="never", records=(CLASS,)))
+    assert len(plan_destruction(site.engine(), ("cold",))[0].due) == 1
+    site.release_long_ago(other.hold.id)
+    holding.place(site.engine(), matter="M-2", reason="court", scope=Tagged(tag="odd", records=(CLASS,)))
+    assert plan_destruction(site.engine(), ("cold",))[0].due == ()
 
 
 @pytest.mark.parametrize("now", ["rules", "table"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pyarrow as pa
@@ -98,3 +99,23 @@ def test_rows_and_keys_of_a_file() -> None:
     rows = pa.table({"a": ["'x'", "5"], "b": [1, 2]})
     assert [dict(row) for row in rows_as_values(rows, file)] == [{"a": "x", "b": 1}, {"a": 5, "b": 2}]
     assert key_texts(rows, file) == ['["x",1]', "[5,2]"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "text"),
+    [
+        (pa.date32(), date(2026, 1, 15), "2026-01-15"),
+        (pa.timestamp("us", "UTC"), datetime(2026, 1, 15, 10, 0, 0, 120000, tzinfo=UTC), "2026-01-15 10:00:00.12+00"),
+        (pa.timestamp("us", "UTC"), datetime(2026, 1, 15, 10, 0, 10, tzinfo=UTC), "2026-01-15 10:00:10+00"),
+        (pa.timestamp("us"), datetime(2026, 1, 15, 10, 0, 10), "2026-01-15 10:00:10"),
+        (pa.bool_(), True, "true"),
+        (pa.bool_(), False, "false"),
+        (pa.binary(), b"\x00\xff", "\\x00ff"),
+        (pa.float64(), 2.0, "2"),
+        (pa.float64(), 2.5, "2.5"),
+    ],
+)
+def test_keys_of_other_types_are_written_as_postgresql_casts_them(kind: pa.DataType, value: object, text: str) -> None:
+    columns = (ColumnEntry(name="a", type="", travels="native"),)
+    file = FileEntry(path="p", table="t", rows=1, bytes=1, sha256="0", merkle_root="0", key=("a",), columns=columns)
+    assert key_texts(pa.table({"a": pa.array([value], kind)}), file) == [text]
