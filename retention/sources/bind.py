@@ -7,6 +7,7 @@ back (cascades, triggers, partitions) is refused by name: nothing may be deleted
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -21,6 +22,7 @@ from retention.sources.bound_class import BoundClass, bound_rows
 from retention.sources.check import check_condition, clock_problems
 from retention.sources.source import Source
 from retention.sources.table import Kind, Reference, Table
+from retention.sources.usual_tags import usual_tags
 
 
 def bind(source: Source, record_class: RecordClass, others: Mapping[str, RecordClass]) -> BoundClass:
@@ -53,7 +55,7 @@ def bind(source: Source, record_class: RecordClass, others: Mapping[str, RecordC
             "\n".join(f"{bound.address}: {message}" for message, _ in dangers),
             hint="\n  ".join(dict.fromkeys(hint for _, hint in dangers)),
         )
-    return bound
+    return replace(bound, usual_tags=usual_tags(bound))
 
 
 def _mark(record_class: RecordClass, path: str) -> Mark:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -40,6 +40,8 @@ class BoundClass:
     dependents: tuple[BoundDependent, ...]
     #: the join table of the class's tags, which is among the dependents as well
     tag_table: BoundDependent | None
+    #: what some texts of the tag column mean: a shortcut past reading them, see `usual_tags`
+    usual_tags: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def address(self) -> str:

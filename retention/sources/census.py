@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -71,7 +71,7 @@ def census(
         told={
             Fate.KEPT_BY_OTHER: _after(Fate.KEPT_BY_OTHER, _positions(kept.values())),
             Fate.HELD: _after(Fate.HELD, _positions(each_held.values())),
-            Fate.DUE: _after(Fate.DUE, month.concat(_SEPARATOR).concat(_tags_text(bound))),
+            Fate.DUE: _after(Fate.DUE, month),
         },
     )
     matched = sa.case(
@@ -79,13 +79,20 @@ def census(
         (readable(bound), string(_UNMATCHED)),
         else_=string(_UNREADABLE),
     )
-    judged = sa.select(matched.label("told")).select_from(bound.rows)
+    judged = sa.select(matched.label("told"), _tags_value(bound).label("tags")).select_from(bound.rows)
     if bound.dialect == "sqlite":
         # a LIMIT, however high, keeps SQLite from putting the expression into SELECT and GROUP BY, computed twice
         judged = judged.limit(raw(str(2**63 - 1)))
+    else:
+        # the planner takes the clocks' number of distinct values for the words', and would sort every row
+        session.execute("SET LOCAL enable_sort = off")
     once = judged.subquery("judged")
-    statement = sa.select(once.c.told, sa.func.count()).select_from(once).group_by(once.c.told)
-    return [_counted(bound, text, int(count), list(kept), list(each_held)) for text, count in session.rows(statement)]
+    is_due = sa.func.substr(once.c.told, 1, len(Fate.DUE.value)) == string(Fate.DUE.value)
+    tags = sa.case((is_due, once.c.tags))
+    grouped = sa.select(once.c.told, tags.label("tags"), sa.func.count().label("records")).group_by(once.c.told, tags)
+    each = grouped.subquery("each")
+    rows = session.rows(sa.select(each.c.told, _tags_text(bound, each.c.tags), each.c.records))
+    return [_counted(bound, text, tags or "", int(count), list(kept), list(each_held)) for text, tags, count in rows]
 
 
 _UNMATCHED, _UNREADABLE = "unmatched", "unreadable"
@@ -104,25 +111,32 @@ def _positions(conditions: Iterable[Bool]) -> sa.ColumnElement[str]:
     return joined
 
 
-def _tags_text(bound: BoundClass) -> sa.ColumnElement[str]:
-    """The tag column as text that `tags_of` reads: empty for null, and where the tags do not stand in a column."""
+def _tags_value(bound: BoundClass) -> sa.ColumnElement[Any]:
+    """The tag column as it can be grouped by, byte for byte; null where the tags do not stand in a column."""
     source = bound.record_class.tags
     if not isinstance(source, TagColumn):
-        return string("")
-    column = bound.column(source.column)
-    if bound.described(source.column).kind is Kind.TEXT_ARRAY:
-        column = sa.func.to_json(column)
-    return sa.func.coalesce(sa.cast(column, sa.Text()), string(""))
+        return sa.null()
+    if bound.dialect == "sqlite":
+        return sa.cast(bound.column(source.column), sa.Text()).collate("BINARY")
+    kind = "text[]" if bound.described(source.column).kind is Kind.TEXT_ARRAY else "text"
+    return raw(f'{bound.text(source.column)}::{kind} COLLATE "C"')
 
 
-def _counted(bound: BoundClass, text: str, count: int, kept: list[str], held: list[str]) -> Counted:
+def _tags_text(bound: BoundClass, value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """The tags as text that `tags_of` reads."""
+    source = bound.record_class.tags
+    if isinstance(source, TagColumn) and bound.described(source.column).kind is Kind.TEXT_ARRAY:
+        return sa.cast(sa.func.to_json(value), sa.Text())
+    return value
+
+
+def _counted(bound: BoundClass, text: str, tags: str, count: int, kept: list[str], held: list[str]) -> Counted:
     name, _, more = text.partition(_SEPARATOR)
     if name in (_UNMATCHED, _UNREADABLE):
         return Counted(fate=None, records=count, unreadable=name == _UNREADABLE)
     one = Fate(name)
     if one is Fate.DUE:
-        month, _, tags = more.partition(_SEPARATOR)
-        return Counted(fate=one, records=count, month=month or None, tags=_tags(bound, tags))
+        return Counted(fate=one, records=count, month=more or None, tags=_tags(bound, tags))
     names = kept if one is Fate.KEPT_BY_OTHER else held
     return Counted(fate=one, records=count, reasons=tuple(names[int(place)] for place in more.split(",") if place))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -115,17 +116,19 @@ def fate(
     if clock is None:
         return says[Fate.NO_CLOCK]
     dates = not policy.retain.period.exact  # a date cannot be counted in hours: such a clock is as good as none
-    # what has expired has a clock, and none in the future: asked first, it spares most records the other questions
+    # what has expired has a clock, and none in the future, and what lies before today has one: asked in this order, most
+    # records are spared the other questions
     over = sa.case(
         (any_of(kept_by(bound, policy, policies, as_of).values()), says[Fate.KEPT_BY_OTHER]),
         (held, says[Fate.HELD]),
         else_=says[Fate.DUE],
     )
+    today = after_bound(as_of, zone)
     return sa.case(
         (expired(bound, policy.retain, as_of, zone), over),
-        (sa.not_(is_clock(bound, clock, dates=dates)), says[Fate.NO_CLOCK]),
-        (sa.not_(before(bound, clock, after_bound(as_of, zone))), says[Fate.FUTURE_CLOCK]),
-        else_=says[Fate.NOT_EXPIRED],
+        (before(bound, clock, today if dates else replace(today, day=None)), says[Fate.NOT_EXPIRED]),
+        (is_clock(bound, clock, dates=dates), says[Fate.FUTURE_CLOCK]),
+        else_=says[Fate.NO_CLOCK],
     )
 
 

@@ -6,6 +6,7 @@ whose tags cannot be read is never due.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -61,11 +62,12 @@ def carries(bound: BoundClass, tag: str, zone: ZoneInfo) -> Bool:
             )
             return sa.and_(there, readable(bound))
         case TagColumn(column=column):
-            if bound.dialect == "sqlite":
-                return raw(_sqlite_carries(bound, column, tag))
-            return raw(
-                f'coalesce({bound.source.text(tag)} COLLATE "C" = ANY ({_postgresql_list(bound, column)}), false)'
+            exact = (
+                _sqlite_carries(bound, column, tag)
+                if bound.dialect == "sqlite"
+                else f'coalesce({bound.source.text(tag)} COLLATE "C" = ANY ({_postgresql_list(bound, column)}), false)'
             )
+            return raw(_usually(bound, column, lambda tags: tag in tags, exact))
 
 
 def readable(bound: BoundClass) -> Bool:
@@ -86,9 +88,8 @@ def readable(bound: BoundClass) -> Bool:
                 .correlate_except(join.rows)
             )
         case TagColumn(column=column):
-            return raw(
-                _sqlite_readable(bound, column) if bound.dialect == "sqlite" else _postgresql_readable(bound, column)
-            )
+            told = _sqlite_readable if bound.dialect == "sqlite" else _postgresql_readable
+            return raw(_usually(bound, column, lambda tags: True, told(bound, column)))
 
 
 def tag_items(bound: BoundClass) -> tuple[sa.FromClause, sa.ColumnElement[Any], Bool]:
@@ -118,6 +119,18 @@ def tag_items(bound: BoundClass) -> tuple[sa.FromClause, sa.ColumnElement[Any], 
         sa.func.unnest(raw(_postgresql_list(bound, source.column))).table_valued("tag", name="item").render_derived()
     )
     return items, items.c.tag, items.c.tag.is_not(None)
+
+
+def _usually(bound: BoundClass, column: str, says: Callable[[frozenset[str]], bool], exact: str) -> str:
+    """``exact``, but what ``says`` tells of the texts whose tags are known: a comparison instead of taking them apart."""
+    c, (yes, no) = bound.text(column), ("1", "0") if bound.dialect == "sqlite" else ("true", "false")
+    compared = f"{c} COLLATE BINARY" if bound.dialect == "sqlite" else f'{c}::text COLLATE "C"'
+    branches = ""
+    for answer, truth in ((yes, True), (no, False)):
+        texts = [bound.source.text(text) for text, tags in bound.usual_tags.items() if says(tags) is truth]
+        if texts:
+            branches += f" WHEN {compared} IN ({', '.join(texts)}) THEN {answer}"
+    return f"(CASE{branches} ELSE {exact} END)" if branches else exact
 
 
 def _compared(bound: BoundClass, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
