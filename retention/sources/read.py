@@ -42,6 +42,9 @@ _AFFINITY_TYPES = {"integer": pa.int64(), "real": pa.float64(), "text": pa.strin
 #: SQLite's types by the bits of the mask
 _MASK_BITS = {"integer": 1, "real": 2, "text": 4, "blob": 8}
 _MASK_TYPES = {1: pa.int64(), 2: pa.float64(), 4: pa.string(), 8: pa.binary()}
+#: several types, of which the mask need not tell which
+_SEVERAL = 15
+_NUMBERS = {"integer": pa.int64(), "real": pa.float64()}
 #: columns a mask; 4 bits each, within 63 bits
 _MASKED = 15
 
@@ -86,14 +89,15 @@ def read_rows(
     """
     while True:
         projections = [source.projection(one, wide=wide) for one in table.columns]
-        masked = _masked(table, wide) if source.dialect.name == "sqlite" else ()
+        sqlite = source.dialect.name == "sqlite"
+        masked = _masked(table, wide) if sqlite else ()
         masks = [_mask(masked[at : at + _MASKED]) for at in range(0, len(masked), _MASKED)]
         try:
             found = session.arrow(build([*(projection for projection, _ in projections), *masks]))
         except MixedColumn as error:  # only SELECTs of SQLite raise it; its transaction goes on
             wide |= {table.columns[error.position].name}
             continue
-        kinds = _kinds(found, len(table.columns), masked)
+        kinds = _kinds(table, found, masked, wide) if sqlite else {}
         rows, beyond = _canonical(table, found, wide, kinds)
         if not beyond:
             entries = tuple(
@@ -109,13 +113,15 @@ def read_rows(
 
 
 def _masked(table: Table, wide: frozenset[str]) -> tuple[Column, ...]:
-    return tuple(one for one in table.columns if one.name not in wide)
+    """The columns whose Arrow type does not say what they hold. The driver reads as numbers what are numbers without
+    exception; where all of them should be of one type by the column's affinity, the mask would tell nothing more."""
+    return tuple(one for one in table.columns if one.name not in wide and affinity(one.type) not in _NUMBERS)
 
 
 def _mask(columns: Sequence[Column]) -> sa.ColumnElement[Any]:
     """One number a row that tells the type of each column's value, 4 bits each."""
     terms = [
-        sa.case(_MASK_BITS, value=sa.func.typeof(column(one.name)), else_=0).op("<<")(4 * place)
+        sa.case(_likely_first(one), value=sa.func.typeof(column(one.name)), else_=0).op("<<")(4 * place)
         for place, one in enumerate(columns)
     ]
     total = terms[0]
@@ -124,9 +130,22 @@ def _mask(columns: Sequence[Column]) -> sa.ColumnElement[Any]:
     return total
 
 
-def _kinds(found: pa.Table, width: int, masked: Sequence[Column]) -> dict[str, int]:
+def _likely_first(one: Column) -> dict[str, int]:
+    likely = affinity(one.type)
+    return dict(sorted(_MASK_BITS.items(), key=lambda bit: bit[0] != likely))
+
+
+def _kinds(table: Table, found: pa.Table, masked: Sequence[Column], wide: frozenset[str]) -> dict[str, int]:
     """Column -> the types of its values in these rows, as mask bits."""
+    width = len(table.columns)
     kinds: dict[str, int] = {}
+    for one, values in zip(table.columns, found.columns, strict=False):
+        number = _NUMBERS.get(affinity(one.type))
+        if number is not None and one.name not in wide:
+            if values.null_count == len(values):
+                kinds[one.name] = 0
+            else:
+                kinds[one.name] = _MASK_BITS[affinity(one.type)] if values.type == number else _SEVERAL
     for number, values in enumerate(found.columns[width:]):
         merged = int(np.bitwise_or.reduce(values.to_numpy())) if len(values) else 0
         for place, one in enumerate(masked[number * _MASKED : (number + 1) * _MASKED]):
