@@ -20,7 +20,8 @@ from retention.policy.policy_set import PolicySet
 from retention.policy.read_bounds import read_bounds
 from retention.policy.read_class import read_class
 from retention.policy.record_class import RecordClass
-from retention.url import UrlError, redact, resolve_url
+from retention.policy.throttle import Throttle, read_throttle
+from retention.url import UrlError, bucket_and_prefix, redact, resolve_url
 
 __all__ = [
     "ArchiveConfig",
@@ -38,10 +39,13 @@ _REQUIRED = {
     "sources": "sources: and a block of databases",
 }
 _OPTIONAL = ("control", "broker", "fiscal_year_starts", "hold_release_grace", "minimums", "maximums", "archives")
+_OF_SOURCE = ("max_workers", "throttle")
+_OF_S3 = ("endpoint", "region", "lock")
 _DATABASES = ("postgresql", "sqlite")
 _CONTROL = "sqlite:///retention.db"
 _BROKER = "memory://"
 _GRACE = timedelta(days=30)
+_WORKERS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,9 @@ class SourceConfig:
     name: str
     url: str = field(repr=False)
     classes: Mapping[str, RecordClass]
+    #: how many may work on it at a time; SQLite has one writer
+    max_workers: int = 1
+    throttle: Throttle = field(default_factory=Throttle)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +66,12 @@ class ArchiveConfig:
 
     name: str
     url: str = field(repr=False)
+    #: of an S3 archive that is not at AWS; else None
+    endpoint: str | None = field(default=None, repr=False)
+    #: None: as the environment or ~/.aws says
+    region: str | None = None
+    #: the mode in which Object Lock keeps each file as long as the policy's ``keep``; None: the program sets no lock
+    lock: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,20 +248,59 @@ class _Reader:
         found: dict[str, SourceConfig] = {}
         required = {"url": "url: ${NAME}, and set that variable", "classes": "classes: and a block of record classes"}
         for name, node in self.named("sources", "the source").items():
-            entries = self.form.block(node, f'the source "{name}"', required=required) or {}
+            entries = self.form.block(node, f'the source "{name}"', required=required, optional=_OF_SOURCE) or {}
             classes = self.named_below(entries["classes"], '"classes"', "the class") if "classes" in entries else {}
             url = self.url(entries["url"], '"url"', _DATABASES, "") if "url" in entries else ""
             read = {one: read_class(self.form, entry, name, one) for one, entry in classes.items()}
-            found[name] = SourceConfig(name=name, url=url, classes=read)
+            sqlite = url.startswith("sqlite")
+            throttle = entries.get("throttle")
+            found[name] = SourceConfig(
+                name=name,
+                url=url,
+                classes=read,
+                max_workers=self.max_workers(entries.get("max_workers"), sqlite=sqlite),
+                throttle=Throttle() if throttle is None else read_throttle(self.form, throttle, postgresql=not sqlite),
+            )
         return found
+
+    def max_workers(self, node: Node | None, *, sqlite: bool) -> int:
+        if node is None:
+            return 1 if sqlite else _WORKERS
+        most = 1 if sqlite else 64
+        value = node.value if isinstance(node, Value) else None
+        if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most:
+            return value
+        remedy = "write 1, or leave it out: SQLite has one writer" if sqlite else "write a whole number from 1 to 64"
+        self.form.refuse(node.mark, f'"max_workers" is {kind(node)}', remedy)
+        return 1
 
     def archives(self) -> dict[str, ArchiveConfig]:
         found: dict[str, ArchiveConfig] = {}
         for name, node in self.named("archives", "the archive").items():
-            entries = self.form.block(node, f'the archive "{name}"', required={"url": 'url: "file:./archive"'}) or {}
+            required = {"url": 'url: "file:./archive"'}
+            entries = self.form.block(node, f'the archive "{name}"', required=required, optional=_OF_S3) or {}
             url = self.url(entries["url"], '"url"', ("file", "s3"), "") if "url" in entries else ""
-            found[name] = ArchiveConfig(name=name, url=url)
+            found[name] = self.archive(name, url, entries)
         return found
+
+    def archive(self, name: str, url: str, entries: Mapping[str, Node]) -> ArchiveConfig:
+        """The archive with what is said of it beside its URL."""
+        if url.startswith("s3:"):
+            try:
+                bucket_and_prefix(url)
+            except UrlError as error:
+                self.form.refuse(entries["url"].mark, f'"url": {error.message}', error.remedy)
+        elif url:
+            for key in (key for key in _OF_S3 if key in entries):
+                self.form.refuse(entries[key].mark, f'"{key}" is for archives on S3 alone', "take it away")
+        endpoint, region, lock = (entries.get(key) for key in _OF_S3)
+        return ArchiveConfig(
+            name=name,
+            url=url,
+            endpoint=None if endpoint is None else self.url(endpoint, '"endpoint"', ("https", "http"), ""),
+            region=None if region is None else self.form.text(region, '"region"', "a region, as in eu-central-1"),
+            lock=None if lock is None else self.form.choice(lock, '"lock"', ("governance", "compliance")),
+        )
 
     def named(self, key: str, what: str) -> Mapping[str, Node]:
         return self.named_below(self.entries[key], f'"{key}"', what) if key in self.entries else {}

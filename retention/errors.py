@@ -11,6 +11,7 @@
         ├── SourceFailed           1   the database where records live
         ├── ControlFailed          1   the control database
         ├── ArchiveFailed          1   the archive: not writable, or what was read back differs
+        │   └── CopyLocked         1   its own lock keeps the file (`archive/store.py`)
         ├── EvidenceBroken         1   ledger or archive do not verify
         └── InDoubt                1   a batch whose outcome only a person can tell
 

@@ -66,6 +66,14 @@ def resolve_url(text: str, environ: Mapping[str, str], folder: Path, schemes: Co
     return url
 
 
+def bucket_and_prefix(url: str) -> tuple[str, str]:
+    """The bucket of ``s3://bucket/prefix``, and the prefix without slashes at its ends. Raises UrlError."""
+    match = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[^/?#\\\s]+)*)/?", url)
+    if match is None or any(part in (".", "..") for part in match[2].split("/")):
+        raise UrlError("the URL names no bucket and prefix", "write it as in s3://bucket/prefix")
+    return match[1], match[2].lstrip("/")
+
+
 def _path(text: str, well_formed: bool, folder: Path, example: str) -> str:
     path, question, query = text.partition("?")
     if not well_formed or path in ("", ":memory:"):

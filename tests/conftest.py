@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
 import tempfile
+import time
+import urllib.request
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -88,3 +97,96 @@ def run_sql() -> RunSql:
                 cursor.execute(statement)
 
     return run
+
+
+@dataclass(kw_only=True)
+class S3Server:
+    """A real S3 server in a process of its own, on loopback. What it is: tests/servers/s3.py."""
+
+    port: int
+    state: Path | None = None
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        words = [sys.executable, str(Path(__file__).parent / "servers" / "s3.py"), "--port", str(self.port)]
+        self.process = subprocess.Popen(words if self.state is None else [*words, "--state", str(self.state)])
+        deadline = time.monotonic() + 60
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                return
+            assert self.process.poll() is None, "the S3 server ended at once"
+            assert time.monotonic() < deadline, "the S3 server did not start"
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def client(self) -> Any:
+        """What an operator would use beside the program."""
+        import botocore.session
+
+        return botocore.session.get_session().create_client("s3", endpoint_url=self.endpoint)
+
+    def bucket(self, *, versions: bool = False, locks: bool = False) -> str:
+        """A new, empty bucket."""
+        name = f"test-{uuid.uuid4().hex[:12]}"
+        client = self.client()
+        client.create_bucket(Bucket=name, ObjectLockEnabledForBucket=locks)
+        if versions:
+            client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+        return name
+
+    def fail(self, method: str, match: str, times: int, do: str) -> None:
+        """Answer the next such requests otherwise; ``times=0`` ends it."""
+        faults = [{"method": method, "match": match, "times": times, "do": do}]
+        request = urllib.request.Request(f"{self.endpoint}/_faults", json.dumps(faults).encode(), method="PUT")
+        urllib.request.urlopen(request).close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def shared_s3_server() -> Iterator[S3Server]:
+    server = S3Server(port=_free_port())
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def s3_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the test server, and nothing of this machine's own."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    settings = {
+        "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "AWS_EC2_METADATA_DISABLED": "true",
+    }  # fmt: skip
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def s3_server(shared_s3_server: S3Server, s3_credentials: None) -> Iterator[S3Server]:
+    """The S3 server that all tests share; each makes buckets of its own."""
+    yield shared_s3_server
+    shared_s3_server.fail("GET", "nothing", 0, "drop")
+
+
+@pytest.fixture
+def own_s3_server(tmp_path: Path, s3_credentials: None) -> Iterator[S3Server]:
+    """An S3 server of the test's own, to be killed and started again: it keeps everything on disk."""
+    server = S3Server(port=_free_port(), state=tmp_path / "s3.state")
+    server.start()
+    yield server
+    server.kill()

@@ -7,24 +7,21 @@ archive, so nothing is ever written below a root that has lost it.
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import os
 import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retention.archive.marker import MARKER, identity_of, new_marker
 from retention.archive.store import Store, checked
 from retention.errors import ArchiveFailed
+from retention.failpoint import failpoint
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-MARKER = "retention-archive.json"
 
 _MOUNT = "Is its disk mounted, and does `archives:` in retention.yaml name the right folder?"
 _HINTS = {
@@ -57,31 +54,31 @@ class FileStore(Store):
             raise ArchiveFailed(f"the archive's folder {self.root} is not there", hint=_MOUNT)
         if not self.is_archive():
             raise ArchiveFailed(f"{self.root} is no archive: its marker {MARKER} is not there", hint=_MOUNT)
-        content = self.read(MARKER)
-        try:
-            known = json.loads(content)
-            identity, created = known["archive"], known["created"]
-        except (ValueError, KeyError, TypeError):
-            identity = created = ""
-        if content != _marker(identity, created):
+        identity = identity_of(self.read(MARKER))
+        if identity is None:
             raise ArchiveFailed(
                 f"{self.root / MARKER} has been changed since it was written",
                 hint="Put this one file back from a backup. Records are not affected.",
             )
-        return str(identity)
+        return identity
 
     def create(self) -> str:
         made = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
         with _failures(self.root, "could not be made"):
             self.root.mkdir(parents=True, exist_ok=True)
-            if any(self.root.iterdir()):
+            if any(
+                not _is_temporary(each.name) for each in self.root.iterdir()
+            ):  # another process may be making it too
                 raise ArchiveFailed(
                     f"{self.root} is no archive, and not empty", hint="Name an empty or a new folder as the archive."
                 )
             for folder in made:
                 _sync_folder(folder.parent)
-        identity = str(uuid.uuid4())
-        self._put(self.root / MARKER, _marker(identity, datetime.now(UTC).isoformat(timespec="seconds")))
+        identity, content = new_marker()
+        self._put(self.root / MARKER, content)
+        # what was left by a process that was killed while it made this very archive; whoever makes it beside us has lost
+        for left in [path for path in self.leftovers() if "/" not in path]:
+            (self.root / left).unlink(missing_ok=True)
         return identity
 
     def write(self, path: str, data: bytes | memoryview | pa.Buffer) -> None:
@@ -106,11 +103,14 @@ class FileStore(Store):
         temporary = target.with_name(f".{uuid.uuid4().hex}.part")
         with _failures(target, "could not be written"):
             try:
+                failpoint("store.write", OSError)
                 with temporary.open("xb") as file:
                     file.write(data)
+                    failpoint("store.written", OSError)
                     file.flush()
                     os.fchmod(file.fileno(), 0o440)
                     os.fsync(file.fileno())
+                failpoint("store.synced", OSError)
                 # a link, and not a rename: it refuses where the name is taken. The content is on disk before it
                 # has its name, so a name never stands for half a file.
                 os.link(temporary, target)
@@ -118,9 +118,12 @@ class FileStore(Store):
                 temporary.unlink(missing_ok=True)
                 raise
             try:
-                temporary.unlink()
+                failpoint("store.named", OSError)
+                temporary.unlink(missing_ok=True)  # another process may have tidied up
                 _sync_folder(target.parent)
+                failpoint("store.durable", OSError)
             except BaseException:
+                temporary.unlink(missing_ok=True)
                 target.unlink(missing_ok=True)  # safe: the link above made this name, it was nobody else's
                 raise
 
@@ -162,8 +165,10 @@ class FileStore(Store):
     def remove(self, path: str) -> None:
         target = self.local_path(path)
         with _failures(target, "could not be removed"):
+            failpoint("store.remove", OSError)
             target.unlink()
             _sync_folder(target.parent)
+            failpoint("store.removed", OSError)
 
     def local_path(self, path: str) -> Path:
         target = self.root / checked(path)
@@ -174,12 +179,6 @@ class FileStore(Store):
                 hint="A symbolic link in the archive leads out of it: put a real folder in its place.",
             )
         return target
-
-
-def _marker(identity: str, created: str) -> bytes:
-    """The marker's bytes. It carries its own digest, for no control record holds one: so a changed byte is found."""
-    digest = hashlib.sha256(f"{identity} {created}".encode()).hexdigest()
-    return (json.dumps({"archive": identity, "created": created, "sha256": digest}, indent=2) + "\n").encode()
 
 
 def _is_temporary(path: str) -> bool:

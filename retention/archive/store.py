@@ -8,15 +8,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retention.errors import ArchiveFailed, InputError
+from retention.url import UrlError, bucket_and_prefix
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from retention.config import ArchiveConfig
+
+
+class CopyLocked(ArchiveFailed):
+    """The archive itself keeps the file from being removed (Object Lock); nothing was removed."""
 
 
 class Store(ABC):
@@ -33,7 +39,14 @@ class Store(ABC):
     def ensure(self, *, expected: bool) -> str:
         """`open` where records are ``expected`` in it, so that a disk that is not mounted is an error and never an
         empty archive; otherwise `open` what is there or `create` what is not."""
-        return self.open() if expected or self.is_archive() else self.create()
+        if expected or self.is_archive():
+            return self.open()
+        try:
+            return self.create()
+        except ArchiveFailed:
+            if not self.is_archive():
+                raise
+            return self.open()  # another process made it in the same moment
 
     @abstractmethod
     def is_archive(self) -> bool:
@@ -62,31 +75,56 @@ class Store(ABC):
 
     @abstractmethod
     def remove(self, path: str) -> None:
-        """Remove a file or a leftover. When this returns it stays removed after a power cut."""
+        """Remove a file or a leftover. When this returns it stays removed after a power cut. Raises CopyLocked where
+        the archive's own lock keeps it."""
 
-    @abstractmethod
-    def local_path(self, path: str) -> Path:
-        """Where the file lies on this machine, for programs that read it directly."""
+    @property
+    def locks(self) -> bool:
+        """Whether files are to be locked against removal once their records are deleted; folders cannot do that."""
+        return False
+
+    def lock(self, path: str, until: datetime | None) -> None:
+        """Let nobody remove the file before this instant; None: until somebody with the right to do so lets it go. A lock
+        is never shortened."""
+        raise ArchiveFailed(f"{path} cannot be locked: this archive does not lock its files")
+
+    def locked(self, path: str) -> str | None:
+        """What keeps the file from being removed now, as the end of a sentence (``until 2028-10-31 ...``); None: nothing."""
+        return None
 
 
 def open_store(config: ArchiveConfig) -> Store:
     """The store of an archive of retention.yaml. Touches nothing yet. Raises InputError for a URL it cannot serve."""
-    from retention.archive.file_store import FileStore
-
     scheme, _, rest = config.url.partition(":")
     if scheme == "s3":
-        raise InputError(
-            f"archive {config.name}: archives on S3 are not available in this version; use file:",
-            hint=f'For example  {config.name}: {{url: "file:./archive"}}',
-        )
+        return _open_s3(config)
     if rest.startswith("///"):
         rest = rest[2:]
     if scheme != "file" or rest.startswith("//") or not Path(rest).is_absolute():
         raise InputError(
-            f"archive {config.name}: its URL names no folder on this machine",
-            hint=f'For example  {config.name}: {{url: "file:./archive"}}',
+            f"archive {config.name}: its URL names no folder on this machine, and no bucket",
+            hint=f'For example  {config.name}: {{url: "file:./archive"}}  or  {config.name}: {{url: "s3://bucket/prefix"}}',
         )
+    from retention.archive.file_store import FileStore
+
     return FileStore(Path(rest))
+
+
+def _open_s3(config: ArchiveConfig) -> Store:
+    try:
+        from retention.archive.s3_store import S3Store
+    except ModuleNotFoundError as missing:
+        if missing.name is None or missing.name.partition(".")[0] != "botocore":
+            raise
+        raise InputError(
+            f"archive {config.name} is on S3, and the package for that is not installed here",
+            hint="Install it: pip install 'retention[s3]'",
+        ) from None
+    try:
+        bucket, prefix = bucket_and_prefix(config.url)
+    except UrlError as error:
+        raise InputError(f"archive {config.name}: {error.message}", hint=error.remedy) from None
+    return S3Store(bucket, prefix, endpoint=config.endpoint, region=config.region, lock=config.lock)
 
 
 def checked(path: str) -> str:

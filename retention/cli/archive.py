@@ -113,9 +113,12 @@ def show(config: Path, as_json: bool, batch_id: str) -> None:
 def verify(config: Path, as_json: bool, archives: tuple[str, ...]) -> int:
     """Read every archived file back: digests, counts, Merkle roots, manifests, ledger; and look for added files."""
     from retention.disposition.catalogue import verify_archives
+    from retention.disposition.survey import note
 
     engine = open_engine(config, policies=False)
-    report = verify_archives(engine, archives or tuple(engine.project.config.archives))
+    names = archives or tuple(engine.project.config.archives)
+    report = verify_archives(engine, names)
+    note(engine, "archive", names, {"ok": not report.findings})
     if as_json:
         print_json(report.to_json())
     else:
@@ -131,7 +134,12 @@ def verify(config: Path, as_json: bool, archives: tuple[str, ...]) -> int:
 
 
 @archive.command(
-    epilog=exits({4: "refused: the table does not take the records back without a change"}),
+    epilog=exits(
+        {
+            3: "restored, but for columns that the table has no more",
+            4: "refused: the table cannot be handled safely",
+        }
+    ),
     short_help="Bring archived records back into the database.",
 )
 @config_option
@@ -151,7 +159,7 @@ def restore(
     where: tuple[str, ...],
     address: str | None,
     reason: str,
-) -> None:
+) -> int:
     """Bring archived records back into the database, equal by value, with their keys, and put them under a hold.
 
     Say one of --run, --key or --where. Nothing that is there is overwritten: a record whose key exists is left alone and
@@ -166,11 +174,12 @@ def restore(
     choice = choose(engine, run=run_id, keys=keys, where=where, address=known_class(engine, address))
     chosen = f"{counted(choice.count, 'archived record')} of {', '.join(choice.classes)}"
     if not confirmed(f"Restore {chosen}?", yes=yes):
-        return
+        return 0
     results = restore_records(engine, choice, reason=reason)
+    status = 3 if any(one.unplaced for one in results) else 0
     if as_json:
         print_json([one.to_json() for one in results])
-        return
+        return status
     for one in results:
         rows = counted(one.dependent_rows, "dependent row")
         equal = "equal in the columns that the table has" if one.unplaced else "equal"
@@ -181,17 +190,27 @@ def restore(
             click.echo(f"  Held by {one.hold}, so that the next run does not take them again.")
         if one.unplaced:
             click.echo(f"  Today's table has no column for {', '.join(one.unplaced)}: it stays in the archive.")
+    return status
 
 
 @archive.command(
-    epilog=exits({4: "refused: a hold is not yet in force"}), short_help="Destroy the copies whose `keep` is over."
+    epilog=exits(
+        {
+            3: "partly done: the archive itself still keeps some copies (Object Lock)",
+            4: "refused: a hold is not yet in force",
+        }
+    ),
+    short_help="Destroy the copies whose `keep` is over.",
 )
 @config_option
 @json_option
 @yes_option
 @click.argument("archives", nargs=-1, metavar="[ARCHIVE]...")
-def destroy(config: Path, as_json: bool, yes: bool, archives: tuple[str, ...]) -> None:
-    """Destroy the archived copies whose `keep` is over and that no hold covers; the ledger keeps the proof."""
+def destroy(config: Path, as_json: bool, yes: bool, archives: tuple[str, ...]) -> int:
+    """Destroy the archived copies whose `keep` is over and that no hold covers; the ledger keeps the proof.
+
+    What the archive's own lock (Object Lock on S3) still keeps is named, and stays.
+    """
     from retention.cli.show import counted
     from retention.disposition.destroy import destroy as destroy_batches
     from retention.disposition.destroy import plan_destruction
@@ -205,14 +224,19 @@ def destroy(config: Path, as_json: bool, yes: bool, archives: tuple[str, ...]) -
     if not any(plan.due or plan.started for plan in plans):
         if as_json:
             print_json([])
-        return
+        return 0
     must_be_asked(yes=yes, as_json=as_json)
     if not confirmed("Destroy these archive copies for good?", yes=yes):
-        return
+        return 0
     results = [destroy_batches(engine, plan) for plan in plans]
+    status = 3 if any(one.locked for one in results) else 0
     if as_json:
         print_json([one.to_json() for one in results])
-        return
+        return status
     for one in results:
         destroyed = counted(one.destroyed, "batch", "batches")
-        click.echo(f"{one.archive}: {destroyed} destroyed, {one.held:,} held. Run {one.run}.")
+        locked = f", {len(one.locked):,} locked" if one.locked else ""
+        click.echo(f"{one.archive}: {destroyed} destroyed, {one.held:,} held{locked}. Run {one.run}.")
+        for kept in one.locked:
+            click.echo(f"  {kept}", err=True)
+    return status

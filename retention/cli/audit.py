@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -35,19 +38,47 @@ def audit() -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also that this earlier export is its beginning.",
 )
-def verify(config: Path, as_json: bool, exported: Path | None, against: Path | None) -> int:
+@click.option(
+    "--checkpoint",
+    "checkpoint_files",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also that it is what this checkpoint signed; may be repeated.",
+)
+@click.option(
+    "--public-key",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The public key of whoever signs checkpoints.",
+)
+def verify(
+    config: Path,
+    as_json: bool,
+    exported: Path | None,
+    against: Path | None,
+    checkpoint_files: tuple[Path, ...],
+    public_key: Path | None,
+) -> int:
     """Check the chain of the ledger, and that runs, batches and holds say in their tables what it says.
 
-    With --export it needs no project and no database: an auditor can do it anywhere. With --against it also finds a
-    ledger that was rewritten as a whole after that export.
+    With --export it needs no project and no database: an auditor can do it anywhere. With --against or --checkpoint it
+    also finds a ledger that was rewritten as a whole after that export or checkpoint.
     """
     from retention.disposition.evidence import verify_file, verify_ledger
+    from retention.disposition.survey import note
+    from retention.ledger.checkpoint import read_checkpoint
+    from retention.ledger.observations import EVERYTHING
 
-    report = (
-        verify_ledger(open_engine(config, policies=False), against)
-        if exported is None
-        else verify_file(exported, against)
-    )
+    if bool(checkpoint_files) != (public_key is not None):
+        raise InputError("--checkpoint and --public-key go together", hint="a signature is checked with its key")
+    checkpoints = [read_checkpoint(file, public_key) for file in checkpoint_files if public_key is not None]
+    if exported is None:
+        engine = open_engine(config, policies=False)
+        report = verify_ledger(engine, against, checkpoints)
+        note(engine, "ledger", [EVERYTHING], {"ok": not report.findings})
+    else:
+        report = verify_file(exported, against, checkpoints)
     if as_json:
         print_json({"entries": report.entries, "head": report.head, "findings": list(report.findings)})
     else:
@@ -79,18 +110,66 @@ def export(config: Path, file: Path) -> None:
         if str(file) == "-":
             write(connection, sys.stdout)
             return
-        try:
-            with file.open("x", encoding="utf-8") as out:
-                write(connection, out)
-        except FileExistsError:
-            raise InputError(
-                f"{file} exists already", hint="name a new file; exports are evidence and are not overwritten"
-            ) from None
-        except OSError as error:
-            raise InputError(
-                f"{file} cannot be written: {error.strerror}", hint="name a file in a folder that exists"
-            ) from None
+        with _new_file(file) as out:
+            write(connection, out)
     click.echo(f"The ledger is in {file}. `retention audit verify --export {file}` checks it anywhere.")
+
+
+@audit.command(epilog=exits(), short_help="Make a key pair that signs checkpoints.")
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
+def keygen(file: Path) -> None:
+    """Write a new Ed25519 private key to FILE, and its public key to FILE.pub.
+
+    Keep FILE where nobody who can write to the control database can read it; give FILE.pub to every auditor.
+    """
+    from retention.ledger.checkpoint import make_keys
+
+    public = file.with_name(f"{file.name}.pub")
+    make_keys(file, public)
+    click.echo(f"The private key is in {file}, the public one in {public}.")
+
+
+@audit.command(
+    epilog=exits({1: "the ledger does not verify: nothing was signed"}), short_help="Sign where the ledger stands."
+)
+@config_option
+@click.option(
+    "--key",
+    required=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The private key that `retention audit keygen` wrote.",
+)
+@click.option(
+    "--export",
+    "exported",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Sign where this export ends, without any database.",
+)
+@click.option(
+    "--out", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Write it here, not to the output."
+)
+def checkpoint(config: Path, key: Path, exported: Path | None, out: Path | None) -> None:
+    """Sign the ledger's last entry (number, hash, changes of holds, time), after verifying all of it.
+
+    Whoever later rewrites the ledger cannot make it agree with the checkpoint: keep it, and the key, elsewhere.
+    """
+    from datetime import UTC, datetime
+
+    from retention.disposition.evidence import sign_file, sign_ledger
+
+    signed = (
+        sign_ledger(open_engine(config, policies=False), key)
+        if exported is None
+        else sign_file(exported, key, datetime.now(UTC))
+    )
+    if out is None:
+        click.echo(signed.to_text(), nl=False)
+        return
+    with _new_file(out) as file:
+        file.write(signed.to_text())
+    click.echo(f"Entry {signed.seq} is signed in {out}.")
 
 
 @audit.command(epilog=exits())
@@ -126,6 +205,22 @@ def show(config: Path, as_json: bool, last: int, subject: str | None, kind: str 
 
     rows = [(one.seq, one.at[:19].replace("T", " "), one.kind, one.subject, _gist(one.facts)) for one in found]
     console().print(grid("", "when (UTC)", "what", "about", "", rows=rows, right=(0,), whole=(1, 2, 3)))
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[TextIO]:
+    """A text file that was not there before. Raises InputError where there is one, or where none can be made."""
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            yield file
+    except FileExistsError:
+        raise InputError(
+            f"{path} exists already", hint="name a new file; what is evidence is not overwritten"
+        ) from None
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written: {error.strerror}", hint="name a file in a folder that exists"
+        ) from None
 
 
 def _gist(facts: dict[str, object]) -> str:

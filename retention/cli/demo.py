@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     help="The project's folder; an earlier demo there is replaced.",
 )
 @click.option("--postgres", is_flag=True, help="On a PostgreSQL that the demo starts (from pip), not SQLite.")
-def demo(folder: Path, postgres: bool) -> int:
+@click.option(
+    "--worker", is_flag=True, help="By the scheduled worker: beat, a broker, two workers, a clock set forward."
+)
+def demo(folder: Path, postgres: bool, worker: bool) -> int:
     """Try it: a CRM database of 200,000 records, four policies, a hold, and the quarterly clean-up.
 
     It leaves a working project folder behind, in which every other command runs.
@@ -38,6 +41,7 @@ def demo(folder: Path, postgres: bool) -> int:
     from datetime import UTC, datetime
 
     from retention.cli.clean_up import clean_up
+    from retention.cli.demo_worker import fire_next_slot, show_fired
     from retention.cli.options import open_engine
     from retention.cli.run import tell
     from retention.cli.show import console
@@ -76,6 +80,14 @@ def demo(folder: Path, postgres: bool) -> int:
     ).hold
     out.print(f"{hold.id} is {hold.state.value} and covers {describe(hold.scope)}.\n{hold.reason}.")
 
+    if worker:
+        _step(out, "4. The quarterly slot comes: beat opens it, two workers archive, verify and delete")
+        fired = fire_next_slot(out, engine)
+        _step(out, "Report")
+        went = show_fired(out, fired)
+        out.print(f"{went:,} of {facts.records:,} records went; one run a slot, and each record once.")
+        return _evidence(out, engine, facts, started)
+
     _step(out, "4. Plan, then run the quarterly clean-up: archive, verify, delete")
     done = clean_up(engine, engine.policies(), engine.now(), yes=True, quiet=False)
     tell(done)
@@ -85,10 +97,6 @@ def demo(folder: Path, postgres: bool) -> int:
 
 
 def _report(out: Console, engine: Engine, facts: ProjectFacts, hold: Hold, done: CleanUp, started: float) -> int:
-    from retention.cli.show import counted
-    from retention.disposition.catalogue import verify_archives
-    from retention.disposition.evidence import verify_ledger
-
     _step(out, "Report")
     went = sum(one.deleted for one in done.results)
     comments = sum(one.dependent_rows for one in done.results)
@@ -99,6 +107,14 @@ def _report(out: Console, engine: Engine, facts: ProjectFacts, hold: Hold, done:
     out.print(f"\nHeld: {hold.id}, {hold.reason}.")
     for address, records in done.plan.uncovered.items():
         out.print(f"No policy covers {records:,} more records of {address}; what no rule names is kept.")
+    return _evidence(out, engine, facts, started)
+
+
+def _evidence(out: Console, engine: Engine, facts: ProjectFacts, started: float) -> int:
+    from retention.cli.show import counted
+    from retention.disposition.catalogue import verify_archives
+    from retention.disposition.evidence import verify_ledger
+
     archive = verify_archives(engine, tuple(engine.project.config.archives))
     ledger = verify_ledger(engine)
     folder = engine.project.config.folder

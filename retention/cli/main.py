@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -25,8 +26,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "Archive, then delete, what is expired and not held."),
     "approve": ("run", "Approve the plan of a run whose policy asks for it."),
     "recover": ("run", "Resolve what an interrupted run left in doubt."),
+    "pause": ("pause", "Let a run, a policy, or everything wait."),
+    "resume": ("pause", "Let what was paused go on, and try again what was given up."),
+    "cancel": ("pause", "End a run for good."),
     "runs": ("runs", "List the newest runs, and how each ended."),
     "hold": ("hold", "Place, list, show and release compliance holds."),
+    "schedule": ("schedule", "List what will run, and when."),
+    "status": ("status", "Show how everything stands: slots, runs, what is overdue, workers, holds."),
+    "metrics": ("metrics", "Serve metrics for Prometheus, and health checks."),
+    "up": ("up", "Run what the schedules ask for, in one process, until it is stopped."),
     "explain": ("explain", "Say what happens to one record, when and why."),
     "archive": ("archive", "List, verify, restore and destroy what was archived."),
     "audit": ("audit", "Verify, export and show the ledger of what was done."),
@@ -70,6 +78,8 @@ def retention() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit. Errors that a person can mend end in a message, a hint and their exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    # as Ctrl-C, from the first moment: commands that can end a batch in hand put their own handler in its place
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # what the terminal cannot show, and keys that are no UTF-8, are escaped instead of ending in an error

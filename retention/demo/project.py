@@ -16,7 +16,7 @@ from retention.errors import Failed, InputError
 MARKER = ".retention-demo"
 
 #: what a demo and the commands run in it leave behind
-_MADE = ("retention.yaml", "policies", "crm.db", "retention.db", "archive", "postgres")
+_MADE = ("retention.yaml", "policies", "crm.db", "retention.db", "archive", "postgres", "logs")
 
 _CONFIG = Template("""\
 # Where the records live, and where they go. Operators own this file; officers own policies/*.yaml.
@@ -24,6 +24,7 @@ _CONFIG = Template("""\
 
 timezone: Asia/Shanghai              # a "day" in every policy is a day in this zone
 control: sqlite:///retention.db      # runs, holds and the ledger; PostgreSQL in production
+broker: $broker    # what tells workers to look; `retention up` needs none
 fiscal_year_starts: 01-01            # month-day; for policies that say `starts: next fiscal year`
 hold_release_grace: 30 days          # after a hold is released, disposal waits this long
 
@@ -133,6 +134,7 @@ def _fill(folder: Path, *, today: datetime, on_postgres: bool) -> ProjectFacts:
     config = folder / "retention.yaml"
     config.write_text(
         _CONFIG.substitute(
+            broker="${RETENTION_BROKER_URL:-memory://}",
             url="sqlite:///crm.db" if server is None else f'"{server.url}"',
             timezone=_TIMEZONE if server is None else "",
             customer=data.HELD_ACCOUNT,

@@ -2,7 +2,7 @@
 
 The order is the promise. The fence is taken before the holds are read, so a hold that has returned is seen (P1). Files are
 durable and read back before the batch is `prepared`, and prepared before the source commits, so nothing is deleted that
-is not archived (P2). The deleting statement carries the whole predicate (P3). A process that lost its run to another
+is not archived (P2). The deleting statement carries the whole predicate (P3). A process that lost its shard to another
 cannot prepare, and what was prepared is decided by the source alone (P6).
 """
 
@@ -22,12 +22,15 @@ from retention.disposition.archived_values import key_texts
 from retention.disposition.cut import Cut, cut, key_range
 from retention.disposition.held import HeldView, read_holds, refuse_unconfirmed
 from retention.disposition.job import Disposed, Job, Window
-from retention.disposition.recover import settle
+from retention.disposition.lock import lock_copies
+from retention.disposition.recover import note_committed, settle
+from retention.disposition.unnameable import refuse_unnameable
 from retention.failpoint import failpoint
-from retention.ledger import batches, runs
+from retention.ledger import batches, shards
 from retention.ledger.batches import Batch, BatchState
 from retention.policy.calendar import local_day
 from retention.policy.policy import ArchiveRule
+from retention.sources.drift import refuse_drift
 from retention.sources.predicate import due
 
 if TYPE_CHECKING:
@@ -82,6 +85,7 @@ def dispose(lane: Lane, window: Window) -> Disposed:
         failpoint("batch.after-fence")
         holds = read_holds(job.engine)
         refuse_unconfirmed(holds, job.source.name)
+        refuse_drift(session, job.bound)
         epoch = holds.epoch
         condition = due(job.bound, job.policy, job.policies, job.as_of, lane.view.predicate(holds))
         taken = cut(lane.session, job.bound, condition, window, lane.wide, encode)
@@ -90,11 +94,12 @@ def dispose(lane: Lane, window: Window) -> Disposed:
             session.rollback()
             lane.view.rolled_back()
             return Disposed(rows=0, dependent_rows=0, bytes=0)
+        refuse_unnameable(taken.parts[0])
         files = written.result() if written is not None else None
         failpoint("batch.after-files")
         batch = _row(job, batch_id, number, taken, files, epoch, session.transaction_id())
         with job.engine.control.write() as connection:
-            batches.prepare(connection, job.owner, batch, files.files if files is not None else ())
+            batches.prepare(connection, job.lease, batch, files.files if files is not None else ())
         failpoint("batch.after-prepare")
     except BaseException:
         # Nothing is deleted: the source never got a commit. Files of the batch, if any, are litter; a `prepared` row
@@ -114,10 +119,11 @@ def dispose(lane: Lane, window: Window) -> Disposed:
         if settle(job.engine, batch) is BatchState.COMMITTED:
             return disposed
         raise
+    if files is not None:
+        lock_copies(job.engine, batch, [file.path for file in files.files])
     with job.engine.control.write() as connection:
-        batches.commit(connection, batch_id, job.engine.now())
-        if runs.still_owned(connection, job.run.id, job.owner):
-            runs.seen(connection, job.run.id, job.owner, job.engine.now())
+        note_committed(job.engine, connection, batch_id)
+        shards.went_on(connection, job.lease)
     failpoint("batch.after-settled")
     return disposed
 

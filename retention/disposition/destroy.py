@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from retention.archive.store import CopyLocked
 from retention.archive.write import discard
 from retention.disposition.held import read_holds, refuse_damaged, refuse_unconfirmed
 from retention.disposition.held_copies import covering
 from retention.errors import RetentionError
 from retention.failpoint import failpoint
-from retention.ledger import batches, runs
+from retention.ledger import batches, runs, shards
 from retention.ledger.batches import Batch
-from retention.ledger.owner import this_process
+from retention.ledger.owner import new_owner
 from retention.ledger.runs import Run, RunKind, RunState
+from retention.ledger.shards import Lease
 from retention.policy.calendar import local_day
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ class Destroyed:
     archive: str
     destroyed: int
     held: int
+    #: batches that the archive itself still keeps from being removed, each with what keeps it
+    locked: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """The fields as `archive destroy --json` prints them."""
@@ -73,43 +77,53 @@ def plan_destruction(engine: Engine, names: tuple[str, ...]) -> list[Destruction
 
 
 def destroy(engine: Engine, plan: DestructionPlan) -> Destroyed:
-    """Destroy what is due and still not held when its turn comes. Interrupted, the next destruction goes on with it.
+    """Destroy what is due and still neither held nor locked when its turn comes. Interrupted, the next destruction goes on
+    with it.
 
     Raises Refused while a hold is pending or another process destroys, SourceFailed, ArchiveFailed; what was done stands.
     """
     refuse_damaged(engine)
-    run = _begin(engine, plan)
+    if plan.due:
+        engine.store(plan.archive).open()  # files that are out of sight are not files that are gone
+    lease = _begin(engine, plan)
     done = held = 0
+    locked: list[str] = []
     try:
         for batch in plan.due:
-            if _destroy_batch(engine, run, batch):
-                done += 1
-            else:
-                held += 1
+            try:
+                if _destroy_batch(engine, lease, batch):
+                    done += 1
+                else:
+                    held += 1
+            except CopyLocked as lock:  # the others may go
+                locked.append(lock.message)
     except RetentionError as error:
         with engine.control.write() as connection:
-            runs.move(connection, run.id, RunState.FAILED, reason=error.message, at=engine.now(), owner=run.owner)
+            if shards.still_leased(connection, lease):  # else it is not ours to end
+                runs.move(connection, lease.run_id, RunState.FAILED, reason=error.message, at=engine.now())
         raise
-    result = Destroyed(run=run.id, archive=plan.archive, destroyed=done, held=held + len(plan.held))
+    result = Destroyed(
+        run=lease.run_id, archive=plan.archive, destroyed=done, held=held + len(plan.held), locked=tuple(locked)
+    )
     with engine.control.write() as connection:
+        shards.done(connection, lease)
         runs.move(
             connection,
-            run.id,
+            lease.run_id,
             RunState.FINISHED,
-            reason="everything due was done",
+            reason=f"partly done: {len(locked)} locked" if locked else "everything due was done",
             at=engine.now(),
             result=result.to_json(),
-            owner=run.owner,
         )
     return result
 
 
-def _begin(engine: Engine, plan: DestructionPlan) -> Run:
+def _begin(engine: Engine, plan: DestructionPlan) -> Lease:
     """Write the destruction down as this process's; it takes the place of one that was interrupted."""
     now = engine.now()
     with engine.control.write() as connection:
         for before in runs.unfinished(connection, plan.archive, kind=RunKind.DESTRUCTION):
-            runs.own(connection, before.id, this_process(), now)  # raises RunTaken while its process lives
+            shards.refuse_taken(connection, before.id, now)
             reason = "it was interrupted; a new destruction goes on with what it left"
             runs.move(connection, before.id, RunState.CANCELLED, reason=reason, at=now)
         run = runs.create(
@@ -125,11 +139,14 @@ def _begin(engine: Engine, plan: DestructionPlan) -> Run:
             at=now,
         )
         runs.move(connection, run.id, RunState.RUNNING, reason="started", at=now)
-        return runs.own(connection, run.id, this_process(), now)
+        shards.create(connection, run.id)
+        [lease] = shards.take_all(connection, run.id, new_owner(), now)
+        return lease
 
 
-def _destroy_batch(engine: Engine, run: Run, batch: Batch) -> bool:
-    """Destroy one batch's files, or leave them because a hold covers them by now."""
+def _destroy_batch(engine: Engine, lease: Lease, batch: Batch) -> bool:
+    """Destroy one batch's files, or leave them because a hold covers them by now. Raises CopyLocked while the archive
+    itself keeps one of them."""
     assert batch.archive is not None and batch.manifest is not None
     store = engine.store(batch.archive)
     source = batch.records.partition(".")[0]
@@ -144,9 +161,16 @@ def _destroy_batch(engine: Engine, run: Run, batch: Batch) -> bool:
         refuse_unconfirmed(holds, source)
         if covering(engine, store, batch, holds):
             return False
+        with engine.control.read() as connection:
+            paths = [file.path for file in batches.files(connection, batch.id)]
+        for path in (batch.manifest, *paths):
+            lock = store.locked(path)
+            if lock is not None:  # asked before anything is begun: a copy is whole, or gone
+                raise CopyLocked(f"batch {batch.id}: the archive keeps {path} {lock}")
         with engine.control.write() as connection:
-            runs.seen(connection, run.id, this_process(), engine.now())  # raises RunTaken where another took it over
-            batches.begin_destruction(connection, batch.id, run.id)
+            shards.require(connection, lease)
+            shards.seen(connection, lease.run_id, lease.owner, engine.now())
+            batches.begin_destruction(connection, batch.id, lease.run_id)
             paths = [file.path for file in batches.files(connection, batch.id)]
         failpoint("destroy.after-begun")
         discard(store, [batch.manifest])
@@ -154,7 +178,7 @@ def _destroy_batch(engine: Engine, run: Run, batch: Batch) -> bool:
         discard(store, paths)
         failpoint("destroy.after-files")
         with engine.control.write() as connection:
-            batches.destroyed(connection, batch.id, run.id, engine.now())
+            batches.destroyed(connection, batch.id, lease.run_id, engine.now())
         failpoint("destroy.after-settled")
         return True
     finally:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import getpass
 import os
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from retention.archive.store import Store, open_store
 from retention.config import Project
+from retention.disposition import clock
 from retention.errors import NotFound, PolicyFilesError, SchemaUnsafe, SourceFailed
 from retention.ledger.control import Control
 from retention.policy.mark import Problem
@@ -41,7 +42,7 @@ class Engine:
 
     def now(self) -> datetime:
         """The real time, UTC. Holds and graces run on it, whatever `--as-of` says."""
-        return datetime.now(UTC)
+        return clock.now()
 
     @property
     def person(self) -> str:

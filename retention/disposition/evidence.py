@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retention.errors import InputError
+from retention.errors import EvidenceBroken, InputError
 from retention.ledger import chain
 from retention.ledger.chain import Entry
+from retention.ledger.checkpoint import Checkpoint, check, sign
 from retention.ledger.cross_check import cross_check
 from retention.ledger.export import compare, read_export, verify_export
 from retention.ledger.verify import verify_chain
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from retention.disposition.engine import Engine
 
 
@@ -26,29 +31,63 @@ class LedgerReport:
     findings: tuple[str, ...]
 
 
-def verify_ledger(engine: Engine, against: Path | None = None) -> LedgerReport:
-    """The chain, its head, and that runs, batches and holds in their tables say the same; and that an earlier export is
-    the beginning of it."""
+def verify_ledger(engine: Engine, against: Path | None = None, checkpoints: Sequence[Checkpoint] = ()) -> LedgerReport:
+    """The chain, its head, and that runs, batches and holds in their tables say the same; that an earlier export is the
+    beginning of it, and that it still is what each checkpoint signed."""
     with engine.control.read() as connection:
         head = chain.read_head(connection)
-        findings = [finding.what for finding in verify_chain(chain.entries(connection), head)]
-        if not findings:  # in a broken chain the tables would be held against what nobody vouches for
-            findings += [finding.what for finding in cross_check(connection)]
+        findings = all_findings(connection)
         if against is not None:
             findings += [finding.what for finding in compare(_entries(against), chain.entries(connection))]
+        for checkpoint in checkpoints:
+            findings += [finding.what for finding in check(chain.entries(connection), checkpoint)]
     return LedgerReport(
         entries=0 if head is None else head.seq, head="missing" if head is None else head.hash, findings=tuple(findings)
     )
 
 
-def verify_file(path: Path, against: Path | None = None) -> LedgerReport:
+def all_findings(connection: sa.Connection) -> list[str]:
+    """Everything that is wrong with the chain; where nothing is, every table that says something else."""
+    findings = [finding.what for finding in verify_chain(chain.entries(connection), chain.read_head(connection))]
+    if not findings:  # in a broken chain the tables would be held against what nobody vouches for
+        findings += [finding.what for finding in cross_check(connection)]
+    return findings
+
+
+def verify_file(path: Path, against: Path | None = None, checkpoints: Sequence[Checkpoint] = ()) -> LedgerReport:
     """An export, by itself, without any database."""
     lines = _lines(path)
     findings = [finding.what for finding in verify_export(lines)]
     entries = list(read_export(lines)) if not findings else []
-    if against is not None and not findings:
-        findings += [finding.what for finding in compare(_entries(against), entries)]
+    if not findings:
+        if against is not None:
+            findings += [finding.what for finding in compare(_entries(against), entries)]
+        for checkpoint in checkpoints:
+            findings += [finding.what for finding in check(entries, checkpoint)]
     return LedgerReport(entries=len(entries), head=entries[-1].hash if entries else "unknown", findings=tuple(findings))
+
+
+def sign_ledger(engine: Engine, key: Path) -> Checkpoint:
+    """Sign where the ledger stands. Raises EvidenceBroken where it does not verify: what is broken is not vouched for."""
+    with engine.control.read() as connection:
+        _refuse_broken(all_findings(connection))
+        return sign(chain.entries(connection), key, engine.now())
+
+
+def sign_file(path: Path, key: Path, at: datetime) -> Checkpoint:
+    """Sign where an export ends: so the key need never be on a machine that reaches the database. Raises as
+    `sign_ledger` does."""
+    lines = _lines(path)
+    _refuse_broken([finding.what for finding in verify_export(lines)])
+    return sign(read_export(lines), key, at)
+
+
+def _refuse_broken(findings: Iterable[str]) -> None:
+    for finding in findings:
+        raise EvidenceBroken(
+            f"nothing was signed, for the ledger does not verify: {finding}",
+            hint="`retention audit verify` names everything",
+        )
 
 
 def recent_entries(engine: Engine, *, last: int, subject: str | None, kind: str | None) -> list[Entry]:

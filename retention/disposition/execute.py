@@ -1,8 +1,9 @@
-"""Doing a run: lanes take windows until none is left, somebody asks to stop, or something fails."""
+"""Working on a shard: lanes take windows until none is left, somebody asks to stop, or something fails."""
 
 from __future__ import annotations
 
 import random
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
@@ -17,28 +18,25 @@ from retention.sources.source import SourceBusy
 ATTEMPTS = 6
 
 
-def execute(job: Job) -> None:
-    """Dispose of everything that is due. Returns early, with whole batches done, when ``job.stop`` is set.
+def execute(job: Job, windows: Windows) -> None:
+    """Dispose of what is due in the windows. Returns early, with whole batches done, when ``job.go_on`` says no.
 
     Raises the first error of any lane, after the other lanes have ended their batch.
     """
-    windows = Windows(job)
-    try:
-        with ThreadPoolExecutor(max_workers=job.source.in_flight, thread_name_prefix="lane") as pool:
-            lanes = [pool.submit(_work, job, windows) for _ in range(job.source.in_flight)]
-            for lane in as_completed(lanes):
-                if lane.exception() is not None:
-                    job.stop.set()
-        for lane in lanes:
-            lane.result()
-    finally:
-        windows.close()
+    failed = threading.Event()
+    with ThreadPoolExecutor(max_workers=job.source.in_flight, thread_name_prefix="lane") as pool:
+        lanes = [pool.submit(_work, job, windows, failed) for _ in range(job.source.in_flight)]
+        for lane in as_completed(lanes):
+            if lane.exception() is not None:
+                failed.set()
+    for lane in lanes:
+        lane.result()
 
 
-def _work(job: Job, windows: Windows) -> None:
+def _work(job: Job, windows: Windows, failed: threading.Event) -> None:
     lane = Lane(job)
     try:
-        while not job.stop.is_set():
+        while not failed.is_set() and job.go_on():
             window = windows.next()
             if window is None:
                 return

@@ -124,7 +124,9 @@ def _protects(hold: Hold, engine: Engine) -> str:
 def _span(grace: timedelta) -> str:
     days, hours = grace.days, grace.seconds // 3600
     return " ".join(
-        f"{count} {unit}" for count, unit in ((days, "days"), (hours, "hours")) if count or not (days or hours)
+        f"{count} {unit if count != 1 else unit[:-1]}"
+        for count, unit in ((days, "days"), (hours, "hours"))
+        if count or not (days or hours)
     )
 
 

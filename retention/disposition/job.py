@@ -1,9 +1,8 @@
-"""One run's work order: everything its batches share, fixed when the run begins."""
+"""One shard's work order: everything its batches share, fixed when work on it begins."""
 
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from retention.archive.store import Store
 from retention.ledger.runs import Run
+from retention.ledger.shards import Lease, Shard
 from retention.policy.policy import Policy
 from retention.policy.policy_set import PolicySet
 from retention.sources.bound_class import BoundClass
@@ -46,11 +46,12 @@ class Disposed:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """``owner`` is this process in the run's row: a batch is only ever prepared while the row still says so."""
+    """``lease`` is this process in the shard's row: a batch is only ever prepared while the row still says so."""
 
     engine: Engine
     run: Run
-    owner: str
+    shard: Shard
+    lease: Lease
     policy: Policy
     policies: PolicySet
     bound: BoundClass
@@ -59,9 +60,9 @@ class Job:
     store: Store | None
     #: called after each batch with what it did
     progress: Callable[[Disposed], None]
-    #: set when the run should end after the batches in flight
-    stop: threading.Event
-    #: numbers for batches, beyond those that the run has
+    #: asked before each batch, and may take its time: False ends the work after the batches in flight
+    go_on: Callable[[], bool]
+    #: numbers for batches, beyond those that the shard has
     numbers: itertools.count[int] = field(compare=False)
 
     @property

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from retention.archive.find import rows_of
+from retention.archive.store import CopyLocked, Store
 from retention.archive.write import discard
 from retention.disposition.archived import read_manifest
 from retention.disposition.archived_values import key_texts
-from retention.disposition.owner import take_over
+from retention.disposition.lock import lock_copies
 from retention.errors import InDoubt
 from retention.failpoint import failpoint
-from retention.ledger import batches, runs
+from retention.ledger import batches, runs, shards
 from retention.ledger.batches import Batch, BatchState
-from retention.ledger.owner import this_process
+from retention.ledger.owner import SILENCE, new_owner
 from retention.ledger.runs import Run
+from retention.ledger.shards import Lease, ShardState
 from retention.sources.keys import key_from_text
 from retention.sources.presence import count_present
 from retention.sources.source import Outcome
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from retention.disposition.engine import Engine
 
 #: how long a server may take to notice that the process behind an open transaction is gone
@@ -38,7 +43,7 @@ class Settled:
 
 
 def recover(engine: Engine) -> list[Settled]:
-    """Resolve every batch in doubt of every run whose process is gone. Doing it twice changes nothing.
+    """Resolve every batch in doubt whose process is gone, of every run. Doing it twice changes nothing.
 
     Raises InDoubt for a batch that only a person can judge, after all others were settled.
     """
@@ -47,41 +52,91 @@ def recover(engine: Engine) -> list[Settled]:
     with engine.control.read() as connection:
         open_runs = runs.unfinished(connection)
     for run in open_runs:
-        # a run of this very process is under way, not left behind
-        if run.owner == this_process() or not take_over(engine, run):
+        owner = new_owner()
+        leases, all_ours = _take_what_was_left(engine, run, owner)
+        if not leases:
             continue
-        with engine.control.read() as connection:
-            waiting = batches.in_doubt(connection, run.id)
-        for batch in waiting:
-            try:
-                settled.append(Settled(batch=batch, state=settle(engine, batch)))
-            except InDoubt as doubt:
-                doubts.append(doubt)
-        remove_litter(engine, run)
-        with engine.control.write() as connection:
-            runs.leave(connection, run.id, this_process())
+        try:
+            for batch in [batch for lease in leases for batch in in_doubt(engine, lease)]:
+                try:
+                    settled.append(Settled(batch=batch, state=settle(engine, batch)))
+                except InDoubt as doubt:
+                    doubts.append(doubt)
+            if all_ours:
+                remove_litter(engine, run)
+        finally:
+            with engine.control.write() as connection:
+                shards.leave(connection, run.id, owner)
+    for batch in _left_by_runs_that_are_over(engine):
+        try:
+            settled.append(Settled(batch=batch, state=settle(engine, batch)))
+        except InDoubt as doubt:
+            doubts.append(doubt)
     if doubts:
         raise doubts[0]
     return settled
+
+
+def _left_by_runs_that_are_over(engine: Engine) -> list[Batch]:
+    """Batches in doubt of runs that were cancelled meanwhile. Who prepared one settles it within moments, if it lives."""
+    with engine.control.read() as connection:
+        going_on = {run.id for run in runs.unfinished(connection)}
+        waiting = batches.in_doubt(connection)
+    return [one for one in waiting if one.run_id not in going_on and engine.now() - one.prepared_at >= SILENCE]
+
+
+def _take_what_was_left(engine: Engine, run: Run, owner: str) -> tuple[list[Lease], bool]:
+    """The shards of a run that somebody left behind, or that has batches in doubt: those that nobody works on; and
+    whether these are all that are not done. None of a run that was left in good order."""
+    now = engine.now()
+    with engine.control.write() as connection:
+        left = [one for one in shards.of_run(connection, run.id) if one.state is not ShardState.DONE]
+        free = [one for one in left if not one.is_leased(now)]
+        if not any(one.owner is not None for one in free) and not batches.in_doubt(connection, run.id):
+            return [], False
+        free = [one if one.owner is None else shards.died(connection, one) for one in free]
+        # the death counts here too: what kills each process that works on it would otherwise be tried for ever
+        free = [one if one.owner is None else shards.died(connection, one) for one in free]
+        return [shards.take(connection, one, owner, now) for one in free], len(free) == len(left)
+
+
+def in_doubt(engine: Engine, lease: Lease) -> list[Batch]:
+    """Batches in doubt of the shard."""
+    with engine.control.read() as connection:
+        count = len(shards.of_run(connection, lease.run_id))
+        waiting = batches.in_doubt(connection, lease.run_id)
+    return [batch for batch in waiting if (batch.number - lease.number) % count == 0]
 
 
 def settle(engine: Engine, batch: Batch) -> BatchState:
     """Ask the source what became of a prepared batch, and write it down. Raises InDoubt where it cannot tell."""
     committed = _committed(engine, batch)
     failpoint("settle.judged")
+    if committed:
+        with engine.control.read() as connection:
+            paths = [file.path for file in batches.files(connection, batch.id)]
+        lock_copies(engine, batch, paths)
     with engine.control.write() as connection:
         if committed:
-            batches.commit(connection, batch.id, engine.now())
+            note_committed(engine, connection, batch.id)
             return BatchState.COMMITTED
-        batches.abort(connection, batch.id, "the source had rolled it back", engine.now())
+        if batches.get(connection, batch.id).state is not BatchState.ABORTED:
+            batches.abort(connection, batch.id, "the source had rolled it back", engine.now())
     failpoint("settle.aborted")
     _discard(engine, batch)
     return BatchState.ABORTED
 
 
+def note_committed(engine: Engine, connection: Connection, batch_id: str) -> None:
+    """Write down that the source committed the batch, unless somebody who asked the source too already has: a process that
+    was suspended and the one that took its shard over may both come here."""
+    if batches.get(connection, batch_id).state is not BatchState.COMMITTED:
+        batches.commit(connection, batch_id, engine.now())
+
+
 def remove_litter(engine: Engine, run: Run) -> None:
     """Remove what a killed process left in the archive for this run: files that no batch row knows, and those of
-    aborted batches. Safe because this process owns the run, so nobody else can prepare a batch of it any more."""
+    aborted batches. Safe because this process owns what is not done of the run: nobody else can prepare a batch of it."""
     source, _, record_class = run.records.partition(".")
     folder = f"{source}/{record_class}/{run.as_of.year:04}/{run.id}/"
     with engine.control.read() as connection:
@@ -89,7 +144,18 @@ def remove_litter(engine: Engine, run: Run) -> None:
     for name in engine.project.config.archives:  # the policy may name another one by now
         store = engine.store(name)
         if store.is_archive():
-            discard(store, [path for path in (*store.paths(folder), *store.leftovers(folder)) if path not in known])
+            # beside the marker lies what a process left that was killed while it made the archive
+            beside = [path for path in store.leftovers() if "/" not in path]
+            found = (*store.paths(folder), *store.leftovers(folder), *beside)
+            _drop(store, [path for path in found if path not in known])
+
+
+def _drop(store: Store, paths: list[str]) -> None:
+    """Remove them, but for what the archive's own lock keeps (a bucket that locks whatever is written): nobody can remove
+    that, it is in nobody's way, and `archive verify` names it until it is gone."""
+    for path in paths:
+        with suppress(CopyLocked):
+            discard(store, [path])
 
 
 def _discard(engine: Engine, batch: Batch) -> None:
@@ -97,7 +163,7 @@ def _discard(engine: Engine, batch: Batch) -> None:
         return
     with engine.control.read() as connection:
         paths = [file.path for file in batches.files(connection, batch.id)]
-    discard(engine.store(batch.archive), [batch.manifest, *paths])
+    _drop(engine.store(batch.archive), [batch.manifest, *paths])
 
 
 def _committed(engine: Engine, batch: Batch) -> bool:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from retention.errors import NotFound, Refused
-from retention.ledger import chain, runs, tables
+from retention.ledger import chain, runs, shards, tables
+from retention.ledger.canonical import sha256
+from retention.ledger.shards import Lease
 from retention.ledger.times import instant, maybe_instant, stamp
 from retention.ledger.values import may_lie_between, text_value, value_text
 
@@ -67,7 +69,7 @@ class Batch:
 
     id: str
     run_id: str
-    #: counts the run's batches
+    #: counts the run's batches; those of one shard in steps of the number of shards
     number: int
     state: BatchState = BatchState.PREPARED
     #: SOURCE.CLASS
@@ -108,15 +110,14 @@ class BatchFile:
     merkle_root: str
 
 
-def prepare(connection: sa.Connection, owner: str, batch: Batch, files: Sequence[FileEntry]) -> None:
+def prepare(connection: sa.Connection, lease: Lease, batch: Batch, files: Sequence[FileEntry]) -> None:
     """Write the batch down as prepared. When this has been committed, and only then, may the source commit.
 
-    Raises RunTaken unless the run is running and ``owner`` still has it: a process that was stopped and comes back
-    cannot delete anything after another has taken its run over. Raises ValueError for files without an archive.
+    Raises RunTaken unless the run is running and the lease on its shard still holds: a process that was stopped and comes
+    back cannot delete anything after another has taken its shard over. Raises ValueError for files without an archive.
     """
-    if not runs.still_owned(connection, batch.run_id, owner):
+    if lease.run_id != batch.run_id or not shards.still_leased(connection, lease):
         raise runs.taken(batch.run_id)
-    runs.seen(connection, batch.run_id, owner, batch.prepared_at)
     if files and batch.archive is None:
         raise ValueError("files stand in an archive")
     row = vars(batch) | {
@@ -176,6 +177,7 @@ def facts(row: Mapping[str, Any], files: Sequence[Mapping[str, Any]]) -> dict[st
         **{name: row[name] for name in FACTS},
         "policy": row["policy"],
         "policy_digest": row["policy_digest"],
+        "keys_sha256": None if row["keys"] is None else sha256(row["keys"]),
         "files": [{name: file[name] for name in FILE_FACTS} for file in files],
     }
 
@@ -278,11 +280,12 @@ def known_paths(connection: sa.Connection, run_id: str) -> list[str]:
     return sorted([*manifests, *files])
 
 
-def last_number(connection: sa.Connection, run_id: str) -> int:
-    """The greatest number of the run's batches, in whatever state; 0 where there is none."""
-    query = sa.select(sa.func.max(tables.batch.c.number)).where(tables.batch.c.run_id == run_id)
-    greatest: int | None = connection.execute(query).scalar()
-    return 0 if greatest is None else greatest
+def next_number(connection: sa.Connection, run_id: str, *, shard: int, shards: int) -> int:
+    """The number of the shard's next batch: ``shard`` at first, then in steps of ``shards``, so that shards that are
+    worked on at once never use the same."""
+    of_shard = (tables.batch.c.run_id == run_id) & (tables.batch.c.number % shards == shard % shards)
+    greatest: int | None = connection.execute(sa.select(sa.func.max(tables.batch.c.number)).where(of_shard)).scalar()
+    return shard if greatest is None else greatest + shards
 
 
 def exists(connection: sa.Connection, batch_id: str) -> bool:

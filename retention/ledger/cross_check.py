@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -18,7 +19,7 @@ from retention.ledger.verify import Finding
 #: stands for a run's last entry, whatever its kind: what the run's row must agree with
 _STATE = "state"
 
-_SETTLED = (*batches.FACTS, "policy", "policy_digest", "files")
+_SETTLED = (*batches.FACTS, "policy", "policy_digest", "keys_sha256", "files")
 
 #: the members of each kind's body that a table repeats
 _REPEATED: Mapping[str, tuple[str, ...]] = {
@@ -28,6 +29,7 @@ _REPEATED: Mapping[str, tuple[str, ...]] = {
     "batch.aborted": _SETTLED,
     "archive.destroyed": batches.DESTROYED_FACTS,
     "hold.placed": (*holds.PLACED_FACTS, "keys_sha256", "sources"),
+    "hold.confirmed": ("confirmed",),
     "hold.in-force": ("state",),
     "hold.released": holds.RELEASED_FACTS,
 }
@@ -65,6 +67,7 @@ def cross_check(connection: sa.Connection) -> list[Finding]:
         kind, (seq, _) = min(told[subject].items(), key=lambda item: item[1][0])
         what = f"{subject} stands in the ledger (entry {seq}, {kind}) and is missing from its table"
         findings.append(Finding(seq=seq, what=what))
+    findings += _unplanned_destructions(connection)
     head = chain.read_head(connection)
     if head is not None and head.hold_epoch != changes:
         what = f"the head counts {head.hold_epoch} changes of holds, the ledger has {changes}"
@@ -76,7 +79,7 @@ def check_holds(connection: sa.Connection) -> list[Finding]:
     """Every disagreement between the ledger and the holds' tables: asked before anything is deleted, for a hold that was
     lost, narrowed or released in the tables alone would protect nothing any more."""
     told: dict[str, dict[str, tuple[int, str]]] = {}
-    for kind in ("hold.placed", "hold.in-force", "hold.released"):
+    for kind in ("hold.placed", "hold.confirmed", "hold.in-force", "hold.released"):
         for entry in chain.entries(connection, kind=kind):
             told.setdefault(entry.subject, {})[kind] = (entry.seq, _digest(kind, _body(entry)))
     rows = {row.id: row for row in _holds(connection)}
@@ -138,12 +141,39 @@ def _batches(connection: sa.Connection) -> Iterator[_Row]:
         yield _Row(id=batch_id, expected=expected)
 
 
+def _unplanned_destructions(connection: sa.Connection) -> Iterator[Finding]:
+    """Batches whose destruction is said to be under way, by a run that never planned it: their files would be missed by
+    nobody."""
+    batch, run = tables.batch, tables.run
+    query = (
+        sa.select(batch.c.id, batch.c.archive, batch.c.destroyed_by_run, run.c.policy, run.c.plan)
+        .outerjoin(run, sa.and_(run.c.id == batch.c.destroyed_by_run, run.c.kind == runs.RunKind.DESTRUCTION.value))
+        .where(batch.c.destroyed_by_run.is_not(None))
+    )
+    for row in _stream(connection, query):
+        if row["policy"] != row["archive"] or row["id"] not in _planned(row["plan"]):
+            what = f"batch {row['id']} names run {row['destroyed_by_run']} as its destruction, which did not plan that"
+            yield Finding(seq=None, what=what)
+
+
+def _planned(plan: object) -> Sequence[object]:
+    """The batches of a destruction's plan; none where it is no such plan (the run's own check names it)."""
+    try:
+        found = json.loads(str(plan))["batches"]
+    except (ValueError, KeyError, TypeError):
+        return ()
+    return found if isinstance(found, list) else ()
+
+
 def _holds(connection: sa.Connection) -> Iterator[_Row]:
     for row in _stream(connection, tables.hold.select()):
-        key, source = tables.hold_key, tables.hold_source
+        key = tables.hold_key
         keys = sorted(map(str, connection.scalars(sa.select(key.c.key).where(key.c.hold_id == row["id"]))))
-        sources = sorted(map(str, connection.scalars(sa.select(source.c.source).where(source.c.hold_id == row["id"]))))
-        expected: dict[str, Mapping[str, object]] = {"hold.placed": holds.placed_facts(row, keys, sources)}
+        stored = holds.confirmations(connection, row["id"])
+        confirmed = {str(_plain(source)): _plain(at) for source, at in stored.items()}
+        expected: dict[str, Mapping[str, object]] = {"hold.placed": holds.placed_facts(row, keys, sorted(confirmed))}
+        if any(at is not None for at in confirmed.values()):
+            expected["hold.confirmed"] = {"confirmed": confirmed}
         released = holds.released_facts(row)
         if any(value is not None for value in released.values()):
             expected["hold.released"] = released

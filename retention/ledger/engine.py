@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,13 +13,18 @@ from urllib.parse import quote, quote_plus
 import sqlalchemy as sa
 
 from retention.errors import ControlFailed, InputError
+from retention.failpoint import failpoint
 
 #: how long a writer waits for the one before it, in seconds
 PATIENCE = 30
+#: after so long a writer who waits is told so, in seconds
+NOTICE = 3
 #: after this PostgreSQL throws out a writer that was stopped in mid-transaction, so that others go on, in seconds
 IDLE = 60
 #: advisory lock of everybody who writes to the control database; any number, the same for ever
 _WRITERS = 0x7265_7465_6E74_6E31
+
+_log = logging.getLogger(__name__)
 
 _EXPECTED = "Write `sqlite:///FILE` or `postgresql://USER@HOST/DATABASE` as `control:` in retention.yaml."
 
@@ -85,7 +92,8 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
     """
     with translated(engine.url), engine.connect() as connection:
         connection.execution_options(retention_write=True)
-        with connection.begin():
+        with _told():
+            transaction = connection.begin()  # SQLite waits here for the writer before us
             if not is_sqlite(engine.url):
                 connection.execute(
                     sa.select(
@@ -95,7 +103,27 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
                 )
                 # let go by the end of the transaction, however it ends; READ COMMITTED sees what the one before wrote
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITERS)))
+        with transaction:
+            failpoint("control.begun", ControlFailed)
             yield connection
+            failpoint("control.before-commit", ControlFailed)
+        failpoint("control.after-commit", ControlFailed)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say that another process is writing, if that lasts: a command that waits in silence looks as if it hung."""
+    notice = threading.Timer(
+        NOTICE,
+        _log.warning,
+        [f"waiting for another process that writes to the control database, {PATIENCE} seconds at most"],
+    )
+    notice.daemon = True
+    notice.start()
+    try:
+        yield
+    finally:
+        notice.cancel()
 
 
 @contextmanager

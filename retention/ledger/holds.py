@@ -92,12 +92,17 @@ def confirm(connection: sa.Connection, hold_id: str, source: str, at: datetime) 
     this = (table.c.hold_id == hold_id) & (table.c.source == source)
     if connection.execute(sa.select(table.c.source).where(this)).first() is None:
         raise NotFound(f"hold {hold_id} does not touch the source {source}")
-    connection.execute(table.update().where(this, table.c.confirmed_at.is_(None)).values(confirmed_at=stamp(at)))
+    first = connection.execute(
+        table.update().where(this, table.c.confirmed_at.is_(None)).values(confirmed_at=stamp(at))
+    )
+    if first.rowcount:
+        body = {"confirmed": confirmations(connection, hold_id)}
+        chain.append(connection, kind="hold.confirmed", subject=hold_id, body=body, at=at)
     if (hold.state, HoldState.IN_FORCE) not in HOLD_EDGES or unconfirmed(connection, hold_id):
         return hold
     connection.execute(tables.hold.update().where(tables.hold.c.id == hold_id).values(state=HoldState.IN_FORCE.value))
-    body = {"state": HoldState.IN_FORCE.value}
-    chain.append(connection, kind="hold.in-force", subject=hold_id, body=body, at=at)
+    in_force = {"state": HoldState.IN_FORCE.value}
+    chain.append(connection, kind="hold.in-force", subject=hold_id, body=in_force, at=at)
     return get(connection, hold_id)
 
 
@@ -151,6 +156,13 @@ def unconfirmed(connection: sa.Connection, hold_id: str) -> list[str]:
     table = tables.hold_source
     query = sa.select(table.c.source).where(table.c.hold_id == hold_id, table.c.confirmed_at.is_(None))
     return sorted(connection.scalars(query))
+
+
+def confirmations(connection: sa.Connection, hold_id: str) -> dict[str, str | None]:
+    """When each source of the hold confirmed it, as stored; None where it has not."""
+    table = tables.hold_source
+    rows = connection.execute(sa.select(table.c.source, table.c.confirmed_at).where(table.c.hold_id == hold_id))
+    return {row.source: row.confirmed_at for row in rows}
 
 
 def pending_sources(connection: sa.Connection) -> frozenset[str]:

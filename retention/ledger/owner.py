@@ -1,16 +1,19 @@
-"""Who works on a run: a process, named so that others can tell whether it still lives."""
+"""Who works on something: a process, named so that others can tell whether it still lives."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 from datetime import datetime, timedelta
 from pathlib import Path
 
-#: a process on another host that was not seen for this long has died
+#: who was not seen for this long has died, or is stopped and has lost what it worked on
 SILENCE = timedelta(minutes=2)
 
 _PROC = Path("/proc")
+#: names under which this process worked, and could not give up what it had
+_ENDED: set[str] = set()
 
 
 def this_process() -> str:
@@ -18,11 +21,29 @@ def this_process() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{_start(os.getpid())}"
 
 
+def new_owner() -> str:
+    """This process, once: ``host:pid:start/nonce``. What a thread of it lost, no other thread has by the same name."""
+    return f"{this_process()}/{secrets.token_hex(4)}"
+
+
+def end(owner: str) -> None:
+    """Nobody in this process works under that name any more, although the control database could not be told: this process
+    need not wait until its own lease runs out."""
+    _ENDED.add(owner)
+
+
+def holds_lease(owner: str | None, *, seen_at: datetime | None, now: datetime) -> bool:
+    """Whether the owner lives and was seen in the last 2 minutes, so that what it works on is its own."""
+    if owner is None or owner in _ENDED or seen_at is None or now - seen_at >= SILENCE:
+        return False
+    return is_alive(owner, seen_at=seen_at, now=now)
+
+
 def is_alive(owner: str, *, seen_at: datetime | None, now: datetime) -> bool:
     """Whether the process lives: on this host the system tells, on another it was seen in the last 2 minutes."""
     host, pid, start = owner.rsplit(":", 2)
     if host == socket.gethostname():
-        return _start(int(pid)) == start
+        return _start(int(pid)) == start.partition("/")[0]
     return seen_at is not None and now - seen_at < SILENCE
 
 

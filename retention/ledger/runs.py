@@ -1,4 +1,4 @@
-"""Runs: one execution of one policy, or one destruction of an archive's old files, and who works on it."""
+"""Runs: one execution of one policy, or one destruction of an archive's old files."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ import sqlalchemy as sa
 from retention.errors import NotFound, Refused
 from retention.ledger import chain, tables
 from retention.ledger.canonical import canonical, sha256
-from retention.ledger.owner import is_alive
-from retention.ledger.owner import this_process as this_process
 from retention.ledger.times import instant, maybe_instant, stamp
 
 
@@ -116,8 +114,6 @@ class Run:
     result: Mapping[str, Any] | None
     #: why it is in this state, for a person
     reason: str | None
-    owner: str | None
-    owner_seen_at: datetime | None
 
 
 def create(
@@ -193,17 +189,13 @@ def move(
     at: datetime,
     by: str | None = None,
     result: Mapping[str, Any] | None = None,
-    owner: str | None = None,
 ) -> Run:
     """Move the run along one of RUN_EDGES and say so in the ledger, in one transaction.
 
-    A run that stops running belongs to nobody: who worked on it can prepare no further batch. A process that
-    reports on its own work names itself as ``owner``, so that it cannot end a run which another has taken over.
-    Raises Refused for every other edge, RunTaken where ``owner`` is the owner no more, NotFound.
+    The shards of a run that stops running belong to nobody: who worked on them can prepare no further batch.
+    Raises Refused for every other edge, NotFound.
     """
     run = get(connection, run_id)
-    if owner is not None and run.owner != owner:
-        raise taken(run_id)
     if (run.state, to) not in RUN_EDGES:
         raise Refused(
             f"run {run_id} is {run.state.value} and cannot become {to.value}",
@@ -217,7 +209,8 @@ def move(
     }
     body = state_facts(values) | {"by": by}
     if to is not RunState.RUNNING:
-        values |= {"owner": None, "owner_seen_at": None}
+        shard = tables.shard
+        connection.execute(shard.update().where(shard.c.run_id == run_id).values(owner=None, owner_seen_at=None))
     connection.execute(tables.run.update().where(tables.run.c.id == run_id).values(values))
     chain.append(connection, kind=ENTRY[to], subject=run_id, body=body, at=at)
     return get(connection, run_id)
@@ -231,48 +224,6 @@ def state_facts(row: Mapping[str, Any]) -> dict[str, object]:
         "result": None if result is None else json.loads(result),
         "finished_at": row["finished_at"],
     }
-
-
-def own(connection: sa.Connection, run_id: str, owner: str, at: datetime) -> Run:
-    """Become the run's owner. Raises RunTaken while the present one lives.
-
-    From then on the former owner, should it only have been stopped, is refused by `batches.prepare`.
-    """
-    run = get(connection, run_id)
-    if run.owner != owner and owner_alive(run, at):
-        raise RunTaken(
-            f"run {run_id} is being worked on by process {run.owner}", hint="Wait until it has ended, or stop it."
-        )
-    if run.state in FINAL:
-        raise Refused(f"run {run_id} is over: it is {run.state.value}", hint="Plan a new run.")
-    connection.execute(
-        tables.run.update().where(tables.run.c.id == run_id).values(owner=owner, owner_seen_at=stamp(at))
-    )
-    return get(connection, run_id)
-
-
-def leave(connection: sa.Connection, run_id: str, owner: str) -> None:
-    """Give the run up without ending it, so that whoever comes next can go on; nothing where another has it."""
-    ours = (tables.run.c.id == run_id) & (tables.run.c.owner == owner)
-    connection.execute(tables.run.update().where(ours).values(owner=None, owner_seen_at=None))
-
-
-def seen(connection: sa.Connection, run_id: str, owner: str, at: datetime) -> None:
-    """Show other hosts that the owner lives; at least every minute. Raises RunTaken where it is the owner no more."""
-    ours = (tables.run.c.id == run_id) & (tables.run.c.owner == owner)
-    if connection.execute(tables.run.update().where(ours).values(owner_seen_at=stamp(at))).rowcount != 1:
-        raise taken(run_id)
-
-
-def still_owned(connection: sa.Connection, run_id: str, owner: str) -> bool:
-    """Whether the run is running and nobody has taken it over."""
-    query = sa.select(tables.run.c.owner, tables.run.c.state).where(tables.run.c.id == run_id)
-    return connection.execute(query).one_or_none() == (owner, RunState.RUNNING.value)
-
-
-def owner_alive(run: Run, now: datetime) -> bool:
-    """Whether the process that works on the run lives; False where nobody does."""
-    return run.owner is not None and is_alive(run.owner, seen_at=run.owner_seen_at, now=now)
 
 
 def taken(run_id: str) -> RunTaken:
@@ -308,6 +259,4 @@ def _run(row: Mapping[str, Any]) -> Run:
         plan=None if row["plan"] is None else json.loads(row["plan"]),
         result=None if row["result"] is None else json.loads(row["result"]),
         reason=row["reason"],
-        owner=row["owner"],
-        owner_seen_at=maybe_instant(row["owner_seen_at"]),
     )

@@ -37,8 +37,24 @@ run = sa.Table(
     sa.Column("plan", sa.Text),  # JSON
     sa.Column("result", sa.Text),  # JSON: counts of what was done
     sa.Column("reason", sa.Text),  # why it is in this state, for a person
-    sa.Column("owner", sa.Text),  # who works on it: host:pid:start, see runs.py
+)
+
+#: a disjoint range of the run's keys, after < key <= until; one process at a time works on it
+shard = sa.Table(
+    "shard",
+    metadata,
+    sa.Column("run_id", sa.ForeignKey("run.id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),  # from 1
+    sa.Column("after", sa.Text),  # JSON list of the key's values, see values.py; None = from the first
+    sa.Column("until", sa.Text),  # None = to the last
+    sa.Column("cursor", sa.Text),  # everything up to this key was dealt with
+    sa.Column("state", sa.String(20), nullable=False, index=True),
+    sa.Column("owner", sa.Text),  # who works on it, see owner.py
     sa.Column("owner_seen_at", TIME),
+    sa.Column("attempts", sa.Integer, nullable=False),  # failures since it last went on
+    sa.Column("not_before", TIME),  # when it may be tried again
+    sa.Column("error", sa.Text),  # of the last attempt that failed
+    sa.Column("served_at", TIME),  # when somebody last began to work on it: the least recent is next
 )
 
 #: the unit of exactly-once; `prepared` before the source commits, then `committed` or `aborted`
@@ -137,4 +153,75 @@ head = sa.Table(
     sa.Column("seq", sa.BigInteger, nullable=False),
     sa.Column("hash", sa.String(64), nullable=False),
     sa.Column("hold_epoch", sa.BigInteger, nullable=False),
+)
+
+#: until when each policy's schedule was looked at: slots up to then stand in `slot`
+schedule = sa.Table(
+    "schedule",
+    metadata,
+    sa.Column("policy", sa.Text, primary_key=True),
+    sa.Column("cron", sa.Text, nullable=False),
+    sa.Column("zone", sa.Text, nullable=False),
+    sa.Column("checked_until", TIME, nullable=False),
+    sa.Column("since", TIME, nullable=False),  # when this cron and zone were first seen
+)
+
+#: one scheduled time of one policy; its key decides which of several beats was first, so that it runs once
+slot = sa.Table(
+    "slot",
+    metadata,
+    sa.Column("policy", sa.Text, primary_key=True),
+    sa.Column("local_time", sa.String(16), primary_key=True),  # wall time in the zone, "2026-10-01T02:00"
+    sa.Column("zone", sa.Text, nullable=False),
+    sa.Column("due_at", TIME, nullable=False),
+    sa.Column("state", sa.String(20), nullable=False, index=True),
+    sa.Column("run_id", sa.ForeignKey("run.id"), index=True),
+    sa.Column("opened_at", TIME),  # when a beat wrote it down
+    sa.Column("late_seconds", sa.BigInteger),  # of the beginning of its run, after due_at
+    sa.Column("reason", sa.Text),  # why it is in this state, for a person
+    sa.Column("owner", sa.Text),
+    sa.Column("owner_seen_at", TIME),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("not_before", TIME),
+)
+
+#: processes of the scheduled worker, and when they were last heard of
+worker = sa.Table(
+    "worker",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),  # host:pid:start, see owner.py
+    sa.Column("kind", sa.String(20), nullable=False),  # worker | beat | up
+    sa.Column("started_at", TIME, nullable=False),
+    sa.Column("seen_at", TIME, nullable=False),
+    sa.Column("doing", sa.Text),  # for a person
+)
+
+#: what somebody has told to wait
+pause = sa.Table(
+    "pause",
+    metadata,
+    sa.Column("target", sa.Text, primary_key=True),  # "*" for everything, a policy's name or a run's id
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("at", TIME, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+
+#: two rows: when the policy files were last read and taken, and when they were last refused
+policy_load = sa.Table(
+    "policy_load",
+    metadata,
+    sa.Column("outcome", sa.String(20), primary_key=True),  # good | bad
+    sa.Column("at", TIME, nullable=False),
+    sa.Column("set_digest", sa.String(64)),
+    sa.Column("message", sa.Text),
+)
+
+#: what was last counted or verified: kind "debt" of a policy, "archive" of an archive, "ledger" and "survey" of "*"
+observation = sa.Table(
+    "observation",
+    metadata,
+    sa.Column("kind", sa.String(20), primary_key=True),
+    sa.Column("target", sa.Text, primary_key=True),
+    sa.Column("at", TIME, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),  # JSON
 )

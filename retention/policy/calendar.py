@@ -32,9 +32,16 @@ def instant_of(wall: datetime, zone: ZoneInfo) -> datetime:
 def day_start(day: date, zone: ZoneInfo) -> datetime:
     """The first instant (UTC) of the local ``day``: the earlier of two midnights; the end of the gap where midnight, or
     the whole day, does not exist. Never decreases as ``day`` grows."""
-    midnight = datetime.combine(day, time.min)
-    early, late = _offsets(midnight, zone)
-    return _end_of_gap(midnight, early, late, zone) if late > early else shift(midnight, -early)
+    return first_instant_of(datetime.combine(day, time.min), zone)
+
+
+def first_instant_of(wall: datetime, zone: ZoneInfo) -> datetime:
+    """The first instant (UTC) at which a clock in ``zone`` shows the naive ``wall``; the end of a gap that skips it.
+
+    Never decreases as ``wall`` grows.
+    """
+    early, late = _offsets(wall, zone)
+    return _end_of_gap(wall, early, late, zone) if late > early else shift(wall, -early)
 
 
 def local_day(instant: datetime, zone: ZoneInfo) -> date:

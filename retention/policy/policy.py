@@ -12,8 +12,11 @@ from retention.policy.condition import Condition
 from retention.policy.mark import Mark
 from retention.policy.period import Period
 from retention.policy.tags import TagMatch
+from retention.policy.window import RunWindow
 
 Starts = Literal["next month", "next quarter", "next year", "next fiscal year"]
+#: what becomes of slots at which nothing could run
+Missed = Literal["run once", "skip", "run all"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +75,10 @@ class Policy:
     #: SHA-256 (hex) of the policy's meaning: the same for files that differ in layout and comments alone
     digest: str
     mark: Mark = field(compare=False)
+    #: the newest of several missed slots runs for all, none that is late runs, or each runs as of its own time
+    missed: Missed = "run once"
+    #: in the schedule's zone; None: a scheduled run works at any hour
+    window: RunWindow | None = None
     #: dotted path ("retain.from", "tags", "where.status") -> where it stands in the file
     marks: Mapping[str, Mark] = field(default_factory=dict, compare=False)
 

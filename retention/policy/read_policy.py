@@ -13,14 +13,16 @@ from retention.policy.digest import digest_of
 from retention.policy.document import Block, Node, Value
 from retention.policy.form import Form, kind, marks_below, shown
 from retention.policy.mark import Mark
-from retention.policy.policy import ArchiveRule, Limits, Policy, Retain, Schedule, Starts
+from retention.policy.policy import ArchiveRule, Limits, Missed, Policy, Retain, Schedule, Starts
 from retention.policy.read_schedule import read_schedule
 from retention.policy.read_tags import read_tags
 from retention.policy.read_where import read_where
+from retention.policy.read_window import read_window
 from retention.policy.record_class import RecordClass
 from retention.policy.suggest import nearest
 
 STARTS = ("next month", "next quarter", "next year", "next fiscal year")
+MISSED = ("run once", "skip", "run all")
 _SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%")
 _REQUIRED = {
     "policy": "policy: NAME, as the file is named",
@@ -31,7 +33,7 @@ _REQUIRED = {
     "then": "then: delete",
     "schedule": "schedule: quarterly",
 }
-_OPTIONAL = ("mandate", "owner", "tags", "where", "all", "approval", "limits")
+_OPTIONAL = ("mandate", "owner", "tags", "where", "all", "approval", "limits", "missed", "window")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,8 @@ def read_policy(form: Form, node: Node, declared: Declared, stem: str) -> Policy
     schedule = read_schedule(form, entries["schedule"], declared.timezone) if "schedule" in entries else None
     approval = form.choice(entries["approval"], '"approval"', ["none", "required"]) if "approval" in entries else "none"
     limits = reader.limits()
+    missed = form.choice(entries["missed"], '"missed"', MISSED) if "missed" in entries else MISSED[0]
+    window = read_window(form, entries["window"]) if "window" in entries else None
     if len(form.problems) > found:
         return None
     policy = Policy(
@@ -82,6 +86,8 @@ def read_policy(form: Form, node: Node, declared: Declared, stem: str) -> Policy
         schedule=cast(Schedule, schedule),
         approval=approval == "required",
         limits=limits,
+        missed=cast(Missed, missed),
+        window=window,
         digest="",
         mark=node.mark,
         marks=marks_below(node),

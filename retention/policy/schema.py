@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from retention.policy.condition import Operator
-from retention.policy.read_policy import STARTS
+from retention.policy.read_policy import MISSED, STARTS
 from retention.policy.read_schedule import WORDS
 
 Schema = dict[str, Any]
@@ -81,6 +81,10 @@ def policy_schema() -> Schema:
                      "anyOf": [{"enum": list(WORDS)}, schedule]},
         "approval": {"description": "Whether a person approves each plan.", "enum": ["none", "required"]},
         "limits": limits,
+        "missed": {"description": "What becomes of slots at which nothing could run; `run once` if left out.",
+                   "enum": list(MISSED)},
+        "window": _text("The hours in which a scheduled run works, in the schedule's zone; may cross midnight.",
+                        r"^(?!(.{5})-\1$)([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$"),
     }  # fmt: skip
     selections = [{"required": ["tags"]}, {"required": ["where"]}]
     return {
@@ -151,15 +155,45 @@ def config_schema() -> Schema:
         },
         required=["table", "key"],
     )
+    throttle = _block(
+        "What spares the database.",
+        {
+            "duty": _text("The share of the time in which each connection works, as in 50%.", "^0*[1-9][0-9]?%$"),
+            "query": _text("A statement that yields one number."),
+            "below": {"description": "Work waits while the number is not below this.", "type": "number"},
+            "replica_lag": _text("Work waits while a replica is further behind.", "^0*[1-9][0-9]* seconds?$"),
+        },
+        minProperties=1,
+        dependentRequired={"query": ["below"], "below": ["query"]},
+    )
     source = _block(
         "A database of records.",
         {
             "url": _text("Its URL; write ${NAME} for what is secret."),
             "classes": _named("Record classes.", _NAME_PATTERN, record_class),
+            "max_workers": {
+                "description": "How many may work on it at a time; 2 if left out, 1 for SQLite.",
+                "type": "integer",
+                "minimum": 1,
+                "maximum": 64,
+            },
+            "throttle": throttle,
         },
         required=["url", "classes"],
     )
-    archive = _block("An archive.", {"url": _text('"file:./archive", for example.')}, required=["url"])
+    archive = _block(
+        "An archive.",
+        {
+            "url": _text('"file:./archive", or "s3://bucket/prefix".'),
+            "endpoint": _text("The URL of an S3 server that is not AWS."),
+            "region": _text("The bucket's region, where the environment does not say it."),
+            "lock": {
+                "description": "The mode of Object Lock that keeps each copy as long as the policy's `keep`.",
+                "enum": ["governance", "compliance"],
+            },
+        },
+        required=["url"],
+    )
     properties = {
         "timezone": _text("The IANA zone in whose local days periods are counted."),
         "control": _text("The URL of the control database; sqlite:///retention.db if left out."),

@@ -11,6 +11,7 @@ from adbc_driver_manager import NotSupportedError
 from sqlalchemy.sql import Executable
 
 from retention.errors import SourceFailed
+from retention.failpoint import failpoint
 from retention.sources.source import MixedColumn, Session, Source
 
 if TYPE_CHECKING:
@@ -41,14 +42,19 @@ class AdbcSession(Session):
         text = self._source.compile(statement)
         with self._failures(), self._connection.cursor() as cursor:
             self.prepare(cursor)
+            failpoint("source.statement", OSError)
             cursor.execute(text)
             # to the end of the stream, before anything else happens on this connection
-            return cursor.fetch_arrow_table().combine_chunks()
+            found = cursor.fetch_arrow_table().combine_chunks()
+            failpoint("source.answered", OSError)
+            return found
 
     def execute(self, statement: Executable | str) -> int:
         text = self._source.compile(statement)
         with self._failures(), self._connection.cursor() as cursor:
+            failpoint("source.statement", OSError)
             cursor.execute(text)
+            failpoint("source.answered", OSError)
             return self.changed(cursor)
 
     def load_temporary(self, name: str, rows: pa.Table) -> None:

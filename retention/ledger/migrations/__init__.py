@@ -5,7 +5,7 @@ Every release's revisions, oldest first. A database at any other revision was wr
 
 from __future__ import annotations
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 
 #: a name of our own, so that a database which another program's Alembic manages is not taken for a control database
 VERSION_TABLE = "retention_version"

@@ -27,8 +27,9 @@ from retention.disposition.evidence import verify_ledger
 from retention.disposition.plan import PolicyPlan, make_plan
 from retention.disposition.recover import recover
 from retention.disposition.run import RunResult, begin, perform, unfinished
-from retention.ledger import batches
+from retention.ledger import batches, slots
 from retention.ledger.control import Control
+from retention.ledger.slots import SlotState
 from retention.sources.open import open_source
 
 AS_OF = datetime(2026, 10, 1, 2, tzinfo=UTC)
@@ -113,6 +114,22 @@ FILL = {
         "INSERT INTO activity_comments SELECT id * 10, id, 'comment on ' || id FROM activity_logs WHERE id % 2 = 0",
     ),
 }
+
+WORKER = """
+import signal, sys, threading
+from pathlib import Path
+from retention.config import load_project
+from retention.disposition import shift
+from retention.disposition.engine import Engine
+
+shift.FIRST_WAIT = shift.ASK_AGAIN = 0.2
+stop = threading.Event()
+signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+engine = Engine(load_project(Path(sys.argv[1])))
+while not stop.is_set():
+    if not shift.work(engine, seconds=float(sys.argv[2]), stop=stop):
+        stop.wait(0.1)
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,6 +292,48 @@ class Site:
         else:  # which shows nobody who waits
             time.sleep(1.5)
         assert self.asked("SELECT state FROM hold") == [("pending",)], "the hold did not wait"
+
+    def open_slot(self, policy: str = "service-notes", at: datetime = AS_OF) -> None:
+        """What a beat writes down when a slot is due."""
+        with self.engine().control.write() as connection:
+            slots.open_slot(
+                connection,
+                policy=policy,
+                local_time=at.strftime("%Y-%m-%dT%H:%M"),
+                zone="UTC",
+                due_at=at,
+                state=SlotState.DUE,
+                reason=None,
+                at=at,
+            )
+
+    def worker(self, *, seconds: float = 30, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        """A process that does nothing but look for work, and waits little after what failed."""
+        process = subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(self.config), str(seconds)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, **(env or {})},
+        )
+        self.started.append(process)
+        return process
+
+    def worker_stopped_at(self, failpoint: str) -> subprocess.Popen[str]:
+        """A worker that is suspended at its failpoint."""
+        name, _, turn = failpoint.partition("@")
+        process = self.worker(env={"RETENTION_FAILPOINTS": f"{name}=stop@{turn or 1}"})
+        self.wait(lambda: _state(process.pid) == "T", f"no worker reached {failpoint}")
+        return process
+
+    def lapse(self) -> None:
+        """Two minutes pass without a heartbeat of anybody."""
+        self.control("UPDATE shard SET owner_seen_at = '2026-01-01T00:00:00.000000Z' WHERE owner IS NOT NULL")
+        self.control("UPDATE slot SET owner_seen_at = '2026-01-01T00:00:00.000000Z' WHERE owner IS NOT NULL")
+
+    def wait_for_run(self, state: str = "finished") -> None:
+        """Until the one run is over."""
+        self.wait(lambda: self.asked("SELECT state FROM run") == [(state,)], f"no run became {state}")
 
     def wait(self, condition: Callable[[], bool], complaint: str) -> None:
         deadline = time.monotonic() + 60

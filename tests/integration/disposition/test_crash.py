@@ -188,7 +188,7 @@ def test_a_process_whose_run_was_taken_over_meanwhile_deletes_nothing(any_site: 
     before = any_site.everything()
     run = any_site.start_and_stop_at("batch.after-files", *RUN)
     # on another host, it would have been taken for dead
-    any_site.control("UPDATE run SET owner = 'elsewhere:1:1', owner_seen_at = '2999-01-01T00:00:00.000000Z'")
+    any_site.control("UPDATE shard SET owner = 'elsewhere:1:1', owner_seen_at = '2999-01-01T00:00:00.000000Z'")
     run.send_signal(signal.SIGCONT)
     out, said = run.communicate(timeout=60)
     assert run.returncode == 4, out + said
@@ -196,7 +196,9 @@ def test_a_process_whose_run_was_taken_over_meanwhile_deletes_nothing(any_site: 
     assert any_site.everything() == before
     assert any_site.asked("SELECT count(*) FROM batch") == [(0,)]
     # nor did it end what is another's by now, or leave anything in the archive
-    assert any_site.asked("SELECT state, owner FROM run") == [("running", "elsewhere:1:1")]
+    assert any_site.asked("SELECT run.state, owner FROM run JOIN shard ON run_id = id") == [
+        ("running", "elsewhere:1:1")
+    ]
     assert any_site.findings() == []
 
 
@@ -208,7 +210,7 @@ def test_what_was_prepared_before_the_run_was_taken_over_is_settled_and_nothing_
     real = adbc.AdbcSession.commit
 
     def commit(session: adbc.AdbcSession) -> None:
-        sqlite_site.control("UPDATE run SET owner = 'elsewhere:1:1', owner_seen_at = '2026-01-01T00:00:00.000000Z'")
+        sqlite_site.control("UPDATE shard SET owner = 'elsewhere:1:1', owner_seen_at = '2026-01-01T00:00:00.000000Z'")
         real(session)
 
     with monkeypatch.context() as patch:
@@ -216,7 +218,9 @@ def test_what_was_prepared_before_the_run_was_taken_over_is_settled_and_nothing_
         with pytest.raises(RetentionError, match="taken over by another process"):
             sqlite_site.run()
     assert sqlite_site.asked("SELECT number, state FROM batch") == [(1, "committed")]
-    assert sqlite_site.asked("SELECT state, owner FROM run") == [("running", "elsewhere:1:1")]
+    assert sqlite_site.asked("SELECT run.state, owner FROM run JOIN shard ON run_id = id") == [
+        ("running", "elsewhere:1:1")
+    ]
     sqlite_site.run()
     all_is_as_if_undisturbed(sqlite_site, before)
 
@@ -318,7 +322,7 @@ def test_a_transaction_that_is_still_open_is_waited_for_and_then_in_doubt(
     monkeypatch.setattr(module, "OPEN_SECONDS", 0.5)
     postgresql_site.fill(ROWS)
     run = postgresql_site.start_and_stop_at("batch.before-commit", *RUN)
-    postgresql_site.control("UPDATE run SET owner = NULL")
+    postgresql_site.control("UPDATE shard SET owner = NULL")
     with pytest.raises(InDoubt, match="still open in the source"):
         recover(postgresql_site.engine())
     run.send_signal(signal.SIGCONT)

@@ -216,13 +216,24 @@ def test_two_destructions_at_once(kept: Any) -> None:
     with pytest.raises(RunTaken, match="is being worked on"):
         end(kept)
     # and one whose run was taken over meanwhile removes nothing
-    kept.control("UPDATE run SET owner = 'elsewhere:1:1' WHERE kind = 'destruction'")
+    kept.control("UPDATE shard SET owner = 'elsewhere:1:1'")
     before = files(kept)
     process.send_signal(signal.SIGCONT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 4
     assert "taken over by another process" in said
     assert files(kept) == before
+
+
+def test_copies_that_are_out_of_sight_are_not_taken_for_destroyed(kept: Any) -> None:
+    folder = kept.folder / "archive"
+    folder.rename(kept.folder / "unmounted")
+    with pytest.raises(ArchiveFailed, match="is not there"):
+        end(kept)
+    assert kept.asked("SELECT destroyed_by_run FROM batch") == [(None,)]
+    (kept.folder / "unmounted").rename(folder)
+    assert end(kept).destroyed == 1
+    assert files(kept) == []
 
 
 def test_a_lost_manifest_does_not_shake_off_a_hold(kept: Any) -> None:

@@ -124,7 +124,9 @@ def test_held_and_then_in_its_grace(plain_site: Any) -> None:
         assert fates(told(plain_site, "15")) == {"service-notes": Fate.DUE}
 
 
-@pytest.mark.parametrize(("grace", "words"), [("36 hours", "1 days 12 hours"), ("2 hours", "2 hours")])
+@pytest.mark.parametrize(
+    ("grace", "words"), [("36 hours", "1 day 12 hours"), ("2 hours", "2 hours"), ("1 hours", "1 hour")]
+)
 def test_a_grace_of_hours_is_told_as_such(sqlite_site: Any, grace: str, words: str) -> None:
     sqlite_site.fill(60)
     config = sqlite_site.config

@@ -9,14 +9,14 @@ import sqlalchemy as sa
 
 from retention.archive.manifest import FileEntry
 from retention.errors import NotFound, Refused
-from retention.ledger import batches, chain, owner, runs
+from retention.ledger import batches, chain, owner, runs, shards
 from retention.ledger.batches import BATCH_EDGES, Batch, BatchFile, BatchState
 from retention.ledger.control import Control
 from retention.ledger.runs import RunState, RunTaken
 from retention.ledger.tables import batch as batch_table
 
 NOW = datetime(2026, 10, 1, 2, tzinfo=UTC)
-ME = owner.this_process()
+ME = owner.new_owner()
 
 
 @pytest.fixture
@@ -27,8 +27,13 @@ def run_id(control: Control) -> str:
             records="crm.activities", as_of=NOW, requested_by="li", plan=None, at=NOW,
         )  # fmt: skip
         runs.move(connection, run.id, RunState.RUNNING, reason="", at=NOW)
-        runs.own(connection, run.id, ME, NOW)
+        shards.create(connection, run.id)
+        shards.take_all(connection, run.id, ME, NOW)
     return run.id
+
+
+def mine(run_id: str) -> shards.Lease:
+    return shards.Lease(run_id=run_id, number=1, owner=ME)
 
 
 def batch(run_id: str, number: int = 1, **other: object) -> Batch:
@@ -51,7 +56,7 @@ def data_file(path: str) -> FileEntry:
 def test_a_batch_comes_back_as_it_was_prepared(control: Control, run_id: str) -> None:
     made = batch(run_id)
     with control.write() as connection:
-        batches.prepare(connection, ME, made, [data_file("b"), data_file("a")])
+        batches.prepare(connection, mine(run_id), made, [data_file("b"), data_file("a")])
     with control.read() as connection:
         assert batches.get(connection, "B-1") == made
         assert batches.in_doubt(connection) == batches.in_doubt(connection, run_id) == [made]
@@ -78,8 +83,8 @@ def test_a_batch_without_an_archive(control: Control, run_id: str) -> None:
     )  # fmt: skip
     with control.write() as connection:
         with pytest.raises(ValueError, match="archive"):
-            batches.prepare(connection, ME, made, [data_file("a")])
-        batches.prepare(connection, ME, made, [])
+            batches.prepare(connection, mine(run_id), made, [data_file("a")])
+        batches.prepare(connection, mine(run_id), made, [])
         assert batches.get(connection, "B-1") == made
         batches.commit(connection, "B-1", NOW)
         with pytest.raises(Refused, match="no archive files"):
@@ -91,29 +96,39 @@ def test_only_a_running_run_prepares(control: Control, run_id: str, state: RunSt
     with control.write() as connection:
         connection.execute(sa.text("UPDATE run SET state = :state").bindparams(state=state.value))
         with pytest.raises(RunTaken):
-            batches.prepare(connection, ME, batch(run_id), [])
+            batches.prepare(connection, mine(run_id), batch(run_id), [])
 
 
 def test_a_process_that_was_taken_over_cannot_prepare(control: Control, run_id: str) -> None:
-    later = "elsewhere:1:1"
-    with control.write() as connection:
-        connection.execute(sa.text("UPDATE run SET owner = 'here:1:1'"))  # it has died, as far as anybody can tell
-        runs.own(connection, run_id, later, NOW + timedelta(hours=1))
+    with control.write() as connection:  # two minutes later it has died, as far as anybody can tell
+        [later] = shards.take_all(connection, run_id, "elsewhere:1:1", NOW + timedelta(minutes=2))
     with pytest.raises(RunTaken, match="taken over"), control.write() as connection:
-        batches.prepare(connection, "here:1:1", batch(run_id), [data_file("a")])
+        batches.prepare(connection, mine(run_id), batch(run_id), [data_file("a")])
     with control.write() as connection:
         assert batches.in_doubt(connection) == []
         batches.prepare(connection, later, batch(run_id), [data_file("a")])
+
+
+def test_a_lease_is_for_its_own_run_and_an_open_shard(control: Control, run_id: str) -> None:
+    with control.write() as connection:
+        with pytest.raises(RunTaken):
+            batches.prepare(connection, replace(mine(run_id), run_id="R-0"), batch(run_id), [])
+        with pytest.raises(RunTaken):
+            batches.prepare(connection, replace(mine(run_id), number=2), batch(run_id), [])
+        shards.quarantine(connection, shards.get(connection, run_id, 1))
+        connection.execute(sa.text("UPDATE shard SET owner = :me").bindparams(me=ME))
+        with pytest.raises(RunTaken):
+            batches.prepare(connection, mine(run_id), batch(run_id), [])
 
 
 def test_a_cancelled_run_cannot_prepare_and_what_it_had_prepared_is_still_settled(
     control: Control, run_id: str
 ) -> None:
     with control.write() as connection:
-        batches.prepare(connection, ME, batch(run_id), [])
+        batches.prepare(connection, mine(run_id), batch(run_id), [])
         runs.move(connection, run_id, RunState.CANCELLED, reason="enough", at=NOW)
         with pytest.raises(RunTaken):
-            batches.prepare(connection, ME, batch(run_id, 2), [])
+            batches.prepare(connection, mine(run_id), batch(run_id, 2), [])
         batches.commit(connection, "B-1", NOW)
         assert batches.get(connection, "B-1").state is BatchState.COMMITTED
 
@@ -122,7 +137,7 @@ def test_every_edge_and_no_other(control: Control, run_id: str) -> None:
     with control.write() as connection:
         for number, (before, after) in enumerate(itertools.product(BatchState, BatchState)):
             name = f"B-{number}"
-            batches.prepare(connection, ME, batch(run_id, number), [data_file(name)])
+            batches.prepare(connection, mine(run_id), batch(run_id, number), [data_file(name)])
             connection.execute(batch_table.update().where(batch_table.c.id == name).values(state=before.value))
             if after is BatchState.PREPARED:
                 assert (before, after) not in BATCH_EDGES  # and no function leads there
@@ -148,7 +163,7 @@ def test_every_edge_and_no_other(control: Control, run_id: str) -> None:
 
 def test_the_ledger_keeps_everything_that_proves_a_batch(control: Control, run_id: str) -> None:
     with control.write() as connection:
-        batches.prepare(connection, ME, batch(run_id, key_least="客"), [data_file("a")])
+        batches.prepare(connection, mine(run_id), batch(run_id, key_least="客"), [data_file("a")])
         batches.commit(connection, "B-1", NOW + timedelta(minutes=1))
         (entry,) = chain.entries(connection, kind="batch.committed")
     assert entry.facts == {
@@ -168,7 +183,7 @@ def test_lists_and_destruction(control: Control, run_id: str) -> None:
             [date(2028, 2, 28), date(2028, 2, 29), None, date(2020, 1, 1), date(2020, 1, 1)]
         ):
             made = batch(run_id, number, destroy_after=after, archive="cold" if number < 4 else "other")
-            batches.prepare(connection, ME, made, [])
+            batches.prepare(connection, mine(run_id), made, [])
             if number != 3:
                 batches.commit(connection, made.id, NOW)
         batches.abort(connection, "B-3", "rolled back", NOW)
@@ -216,24 +231,28 @@ def test_candidates(
 ) -> None:
     with control.write() as connection:
         for number, (least, greatest) in enumerate(ranges):
-            batches.prepare(connection, ME, batch(run_id, number, key_least=least, key_greatest=greatest), [])
+            batches.prepare(connection, mine(run_id), batch(run_id, number, key_least=least, key_greatest=greatest), [])
             batches.commit(connection, f"B-{number}", NOW)
-        batches.prepare(connection, ME, batch(run_id, 8, key_least=None), [])
-        batches.prepare(connection, ME, batch(run_id, 9, records="crm.other", key_least=None), [])
+        batches.prepare(connection, mine(run_id), batch(run_id, 8, key_least=None), [])
+        batches.prepare(connection, mine(run_id), batch(run_id, 9, records="crm.other", key_least=None), [])
         batches.commit(connection, "B-9", NOW)
         assert [found.id for found in batches.candidates(connection, "crm.activities", value)] == expected
 
 
 def test_what_a_run_knows_of_its_batches(control: Control, run_id: str) -> None:
     with control.write() as connection:
-        assert batches.last_number(connection, run_id) == 0
+        assert batches.next_number(connection, run_id, shard=1, shards=1) == 1
         for number in (3, 7, 5):
-            batches.prepare(connection, ME, batch(run_id, number), [data_file(f"f{number}"), data_file(f"g{number}")])
+            batches.prepare(
+                connection, mine(run_id), batch(run_id, number), [data_file(f"f{number}"), data_file(f"g{number}")]
+            )
         batches.commit(connection, "B-3", NOW)
         batches.abort(connection, "B-7", "rolled back", NOW)
         assert batches.known_paths(connection, run_id) == ["f3", "f5", "g3", "g5", "m3.json", "m5.json"]
         assert batches.known_paths(connection, "R-0") == []
-        assert batches.last_number(connection, run_id) == 7
+        assert batches.next_number(connection, run_id, shard=1, shards=1) == 8
+        # each of four shards counts its own: 3 and 7 are the third's, 5 is the first's
+        assert [batches.next_number(connection, run_id, shard=one, shards=4) for one in (1, 2, 3, 4)] == [9, 2, 11, 4]
         assert [batches.exists(connection, name) for name in ("B-7", "B-8")] == [True, False]
 
 

@@ -185,8 +185,8 @@ def test_sqlite_is_durable(tmp_path: Path) -> None:
 def test_an_older_database_asks_for_the_upgrade(
     control: Control, control_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("retention.ledger.control.REVISIONS", ("0001", "0002"))
-    with pytest.raises(InputError, match=r"of an older release \(revision 0001\)") as caught:
+    monkeypatch.setattr("retention.ledger.control.REVISIONS", (*REVISIONS, "9000"))
+    with pytest.raises(InputError, match=r"of an older release \(revision 0002\)") as caught:
         Control.open(control_url)
     assert caught.value.hint == "Run `retention control upgrade`."
 

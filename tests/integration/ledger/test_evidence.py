@@ -15,7 +15,7 @@ from retention.archive.manifest import FileEntry
 from retention.errors import EvidenceBroken, InputError
 from retention.holds.hold import Hold, HoldState
 from retention.holds.scope import Everything, Keys
-from retention.ledger import batches, chain, holds, owner, runs
+from retention.ledger import batches, chain, holds, owner, runs, shards
 from retention.ledger.batches import Batch
 from retention.ledger.chain import Entry
 from retention.ledger.control import Control
@@ -25,7 +25,7 @@ from retention.ledger.runs import RunState
 from retention.ledger.verify import verify_chain
 
 NOW = datetime(2026, 10, 1, 2, tzinfo=UTC)
-ME = owner.this_process()
+ME = owner.new_owner()
 
 
 @pytest.fixture
@@ -41,7 +41,8 @@ def story(control: Control) -> Control:
             if policy == "three":
                 break
             runs.move(connection, run.id, RunState.RUNNING, reason="", at=NOW)
-            runs.own(connection, run.id, ME, NOW)
+            shards.create(connection, run.id)
+            [lease] = shards.take_all(connection, run.id, ME, NOW)
             for number, name in enumerate(["committed", "aborted", "prepared", "destroyed"]):
                 files = [
                     FileEntry(path=f"{policy}-{name}-{part}", table="t", rows=5, bytes=9, sha256="e" * 64,
@@ -54,13 +55,18 @@ def story(control: Control) -> Control:
                     manifest_sha256="d" * 64, destroy_after=date(2027, 1, 1), hold_epoch=0, source_transaction=None,
                     prepared_at=NOW,
                 )  # fmt: skip
-                batches.prepare(connection, ME, batch, files)
+                batches.prepare(connection, lease, batch, files)
                 if name == "aborted":
                     batches.abort(connection, batch.id, "rolled back", NOW)
                 elif name != "prepared":
                     batches.commit(connection, batch.id, NOW)
                 if name == "destroyed":
-                    batches.destroyed(connection, batch.id, run.id, NOW)
+                    end = runs.create(
+                        connection, kind=runs.RunKind.DESTRUCTION, policy="cold", policy_digest="a" * 64,
+                        set_digest="b" * 64, records="*", as_of=NOW, requested_by="li",
+                        plan={"batches": [batch.id], "held": []}, at=NOW,
+                    )  # fmt: skip
+                    batches.destroyed(connection, batch.id, end.id, NOW)
             if policy == "one":
                 runs.move(connection, run.id, RunState.FAILED, reason="lost the line", at=NOW, result={"rows": 1})
                 runs.move(connection, run.id, RunState.RUNNING, reason="again", at=NOW)
@@ -149,6 +155,12 @@ def test_tampering_with_the_chain(story: Control, statements: list[str], finding
          "says archive.destroyed, its table does not"),
         ("UPDATE batch SET destroyed_at = '2026-10-01T02:00:00.000000Z' WHERE id = 'B-one-committed'",
          "the ledger has no archive.destroyed of it"),
+        ("UPDATE batch SET destroyed_by_run = run_id WHERE id = 'B-one-committed'",
+         "batch B-one-committed names run R-"),
+        ("UPDATE batch SET destroyed_by_run = (SELECT destroyed_by_run FROM batch WHERE id = 'B-one-destroyed')"
+         " WHERE id = 'B-one-committed'", "as its destruction, which did not plan that"),
+        ("UPDATE batch SET keys = '[]' WHERE id = 'B-one-committed'", "batch B-one-committed has keys_sha256 "),
+        ("UPDATE hold_source SET confirmed_at = 'x' WHERE hold_id = 'H-in-force'", "hold H-in-force has confirmed {"),
         ("UPDATE archive_file SET sha256 = 'x' WHERE path = 'one-committed-1'", "batch B-one-committed has files [{"),
         ("UPDATE archive_file SET rows = 1 WHERE path = 'one-aborted-0'", "batch B-one-aborted has files [{"),
         ("DELETE FROM archive_file WHERE path = 'one-committed-0'", "batch B-one-committed has files [{"),
@@ -169,7 +181,7 @@ def test_tampering_with_the_chain(story: Control, statements: list[str], finding
         ("UPDATE run SET as_of = '2030-01-01T00:00:00.000000Z' WHERE policy = 'three'", "has as_of '2030"),
         ("DELETE FROM run WHERE policy = 'three'", "and is missing from its table"),
         ("INSERT INTO run SELECT 'R-x', kind, policy, policy_digest, set_digest, records, as_of, state, requested_by,"
-         " created_at, finished_at, plan, result, reason, owner, owner_seen_at FROM run WHERE policy = 'three'",
+         " created_at, finished_at, plan, result, reason FROM run WHERE policy = 'three'",
          "run R-x stands in its table, but the ledger has no run.planned of it"),
         ("UPDATE hold SET scope = '{\"kind\":\"class\",\"records\":\"crm.b\"}' WHERE id = 'H-pending'",
          "hold H-pending has scope "),

@@ -64,7 +64,14 @@ def test_from_pending_to_in_force_to_released(control: Control) -> None:
     assert (released.released_by, released.released_at, released.release_reason) == ("wang", NOW + GRACE, "settled")
     with control.read() as connection:
         told = [(entry.kind, entry.subject) for entry in chain.entries(connection, 1)]
-    assert told == [("hold.placed", "H-1"), ("hold.in-force", "H-1"), ("hold.released", "H-1")]
+    confirmed = ("hold.confirmed", "H-1")
+    assert told == [
+        ("hold.placed", "H-1"),
+        confirmed,  # by the one
+        confirmed,  # and by the other
+        ("hold.in-force", "H-1"),
+        ("hold.released", "H-1"),
+    ]
 
 
 def test_every_edge_and_no_other(control: Control) -> None:
@@ -93,7 +100,8 @@ def test_a_hold_that_was_given_up_while_pending_stays_released(control: Control)
         holds.release(connection, "H-1", by="li", reason="typing error", at=NOW)
         assert holds.pending_sources(connection) == frozenset()
         assert holds.confirm(connection, "H-1", "crm", NOW).state is HoldState.RELEASED
-        assert [entry.kind for entry in chain.entries(connection, 1)] == ["hold.placed", "hold.released"]
+        told = [entry.kind for entry in chain.entries(connection, 1)]
+    assert told == ["hold.placed", "hold.released", "hold.confirmed"]
 
 
 def test_active_is_what_protects(control: Control) -> None:
@@ -122,7 +130,7 @@ def test_each_placing_and_release_counts_the_epoch_up(control: Control) -> None:
         epochs.append(holds.epoch(connection))
         holds.release(connection, "H-1", by="li", reason="r", at=NOW)
         epochs.append(holds.epoch(connection))
-        assert [entry.facts.get("epoch") for entry in chain.entries(connection, 1)] == [1, 2, None, 3]
+        assert [entry.facts.get("epoch") for entry in chain.entries(connection, 1)] == [1, 2, None, None, 3]
     assert epochs == [0, 1, 2, 2, 3]
 
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from retention.errors import NotFound, Refused
 from retention.ledger import chain, owner, runs
 from retention.ledger.control import Control
-from retention.ledger.runs import FINAL, RUN_EDGES, RunState, RunTaken
+from retention.ledger.runs import FINAL, RUN_EDGES, RunState
 from retention.ledger.tables import run as run_table
 from retention.ledger.verify import verify_chain
 
@@ -104,11 +104,9 @@ def test_there_is_no_such_run(control: Control) -> None:
         for call in (
             lambda: runs.get(connection, "R-0"),
             lambda: runs.move(connection, "R-0", RunState.RUNNING, reason="", at=NOW),
-            lambda: runs.own(connection, "R-0", NOBODY, NOW),
         ):
             with pytest.raises(NotFound, match="no run R-0"):
                 call()
-        assert not runs.still_owned(connection, "R-0", NOBODY)
 
 
 def test_lists(control: Control) -> None:
@@ -125,59 +123,6 @@ def test_lists(control: Control) -> None:
         assert [run.id for run in runs.unfinished(connection, "a", kind=runs.RunKind.DESTRUCTION)] == [other.id]
         assert [run.id for run in runs.recent(connection, 2)] == [other.id, made[3].id]
         assert len(runs.recent(connection, None)) == 5
-
-
-def running(control: Control, who: str) -> str:
-    with control.write() as connection:
-        run = new(connection)
-        runs.move(connection, run.id, RunState.RUNNING, reason="", at=NOW)
-        runs.own(connection, run.id, who, NOW)
-    return run.id
-
-
-def test_taking_a_run_over(control: Control) -> None:
-    me = owner.this_process()
-    run_id = running(control, NOBODY)
-    with control.write() as connection:
-        assert runs.still_owned(connection, run_id, NOBODY)
-        with pytest.raises(RunTaken, match=f"being worked on by process {NOBODY}"):
-            runs.own(connection, run_id, me, NOW + timedelta(seconds=119))
-        runs.own(connection, run_id, me, NOW + timedelta(seconds=121))
-        assert not runs.still_owned(connection, run_id, NOBODY)
-        assert runs.still_owned(connection, run_id, me)
-        runs.own(connection, run_id, me, NOW)  # again, by the owner itself
-
-
-def test_who_was_taken_over_can_neither_show_itself_nor_end_the_run(control: Control) -> None:
-    me = owner.this_process()
-    run_id = running(control, me)
-    with control.write() as connection:
-        with pytest.raises(RunTaken):
-            runs.seen(connection, run_id, NOBODY, NOW)
-        with pytest.raises(RunTaken):
-            runs.move(connection, run_id, RunState.FAILED, reason="", at=NOW, owner=NOBODY)
-        assert runs.still_owned(connection, run_id, me)
-        runs.seen(connection, run_id, me, NOW + timedelta(minutes=1))
-        assert runs.get(connection, run_id).owner_seen_at == NOW + timedelta(minutes=1)
-        assert runs.owner_alive(runs.get(connection, run_id), NOW)
-
-
-@pytest.mark.parametrize("state", [RunState.FINISHED, RunState.FAILED, RunState.CANCELLED])
-def test_a_run_that_stops_belongs_to_nobody(control: Control, state: RunState) -> None:
-    me = owner.this_process()
-    run_id = running(control, me)
-    with control.write() as connection:
-        runs.move(connection, run_id, state, reason="", at=NOW, owner=me)
-        assert not runs.still_owned(connection, run_id, me)
-        assert runs.get(connection, run_id).owner is None
-
-
-def test_a_run_that_is_over_cannot_be_owned(control: Control) -> None:
-    run_id = running(control, owner.this_process())
-    with control.write() as connection:
-        runs.move(connection, run_id, RunState.CANCELLED, reason="", at=NOW)
-        with pytest.raises(Refused, match="is over: it is cancelled"):
-            runs.own(connection, run_id, owner.this_process(), NOW)
 
 
 APPEND = """
@@ -263,3 +208,20 @@ def test_a_system_without_proc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 def test_a_process_on_another_host_lives_while_it_is_seen(seconds: int, alive: bool) -> None:
     assert owner.is_alive(NOBODY, seen_at=NOW, now=NOW + timedelta(seconds=seconds)) is alive
     assert not owner.is_alive(NOBODY, seen_at=None, now=NOW)
+
+
+@pytest.mark.parametrize(("seconds", "held"), [(0, True), (119, True), (120, False)])
+def test_a_lease_runs_out_even_while_its_process_lives(seconds: int, held: bool) -> None:
+    now = NOW + timedelta(seconds=seconds)
+    for who in (owner.new_owner(), NOBODY):
+        assert owner.holds_lease(who, seen_at=NOW, now=now) is held
+        assert not owner.holds_lease(who, seen_at=None, now=now)
+    assert not owner.holds_lease(None, seen_at=NOW, now=NOW)
+
+
+def test_each_owner_is_this_process_and_another() -> None:
+    one, other = owner.new_owner(), owner.new_owner()
+    assert one != other
+    assert one.startswith(f"{owner.this_process()}/")
+    host, pid, start = one.rsplit(":", 2)
+    assert not owner.holds_lease(f"{host}:{pid}:1{start}", seen_at=NOW, now=NOW)

@@ -25,7 +25,9 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     assert said.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("command", ["plan", "run", "hold", "explain", "archive", "audit", "demo", "init", "runs"])
+@pytest.mark.parametrize(
+    "command", ["plan", "run", "hold", "explain", "archive", "audit", "demo", "init", "runs", "schedule", "up"]
+)
 def test_a_command_s_help_opens_no_database(command: str) -> None:
     code = (
         "import sys\n"

@@ -1,0 +1,100 @@
+"""Shards, slots and what the scheduled worker keeps; a run's owner moves to its shards."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Make the tables. Every run that is not over becomes one shard, with the owner that the run had."""
+    op.create_table(
+        "shard",
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("after", sa.Text()),
+        sa.Column("until", sa.Text()),
+        sa.Column("cursor", sa.Text()),
+        sa.Column("state", sa.String(length=20), nullable=False),
+        sa.Column("owner", sa.Text()),
+        sa.Column("owner_seen_at", sa.String(length=27)),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("not_before", sa.String(length=27)),
+        sa.Column("error", sa.Text()),
+        sa.Column("served_at", sa.String(length=27)),
+        sa.ForeignKeyConstraint(["run_id"], ["run.id"], name=op.f("fk_shard_run_id")),
+        sa.PrimaryKeyConstraint("run_id", "number", name=op.f("pk_shard")),
+    )
+    op.create_index(op.f("ix_shard_state"), "shard", ["state"])
+    op.execute(
+        "INSERT INTO shard (run_id, number, state, owner, owner_seen_at, attempts)"
+        " SELECT id, 1, 'open', owner, owner_seen_at, 0 FROM run"
+        " WHERE state IN ('awaiting_approval', 'approved', 'running', 'failed')"
+    )
+    op.drop_column("run", "owner_seen_at")
+    op.drop_column("run", "owner")
+    op.create_table(
+        "schedule",
+        sa.Column("policy", sa.Text(), nullable=False),
+        sa.Column("cron", sa.Text(), nullable=False),
+        sa.Column("zone", sa.Text(), nullable=False),
+        sa.Column("checked_until", sa.String(length=27), nullable=False),
+        sa.Column("since", sa.String(length=27), nullable=False),
+        sa.PrimaryKeyConstraint("policy", name=op.f("pk_schedule")),
+    )
+    op.create_table(
+        "slot",
+        sa.Column("policy", sa.Text(), nullable=False),
+        sa.Column("local_time", sa.String(length=16), nullable=False),
+        sa.Column("zone", sa.Text(), nullable=False),
+        sa.Column("due_at", sa.String(length=27), nullable=False),
+        sa.Column("state", sa.String(length=20), nullable=False),
+        sa.Column("run_id", sa.Text()),
+        sa.Column("opened_at", sa.String(length=27)),
+        sa.Column("late_seconds", sa.BigInteger()),
+        sa.Column("reason", sa.Text()),
+        sa.Column("owner", sa.Text()),
+        sa.Column("owner_seen_at", sa.String(length=27)),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("not_before", sa.String(length=27)),
+        sa.ForeignKeyConstraint(["run_id"], ["run.id"], name=op.f("fk_slot_run_id")),
+        sa.PrimaryKeyConstraint("policy", "local_time", name=op.f("pk_slot")),
+    )
+    op.create_index(op.f("ix_slot_run_id"), "slot", ["run_id"])
+    op.create_index(op.f("ix_slot_state"), "slot", ["state"])
+    op.create_table(
+        "worker",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("kind", sa.String(length=20), nullable=False),
+        sa.Column("started_at", sa.String(length=27), nullable=False),
+        sa.Column("seen_at", sa.String(length=27), nullable=False),
+        sa.Column("doing", sa.Text()),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_worker")),
+    )
+    op.create_table(
+        "pause",
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("target", name=op.f("pk_pause")),
+    )
+    op.create_table(
+        "policy_load",
+        sa.Column("outcome", sa.String(length=20), nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("set_digest", sa.String(length=64)),
+        sa.Column("message", sa.Text()),
+        sa.PrimaryKeyConstraint("outcome", name=op.f("pk_policy_load")),
+    )
+    op.create_table(
+        "observation",
+        sa.Column("kind", sa.String(length=20), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("at", sa.String(length=27), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "target", name=op.f("pk_observation")),
+    )

@@ -1,0 +1,282 @@
+"""How everything stands, from the control database alone: no source and no broker is asked, so it answers while they are
+away, and asking costs nothing there."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from retention.disposition.claim import waiting
+from retention.ledger import observations, pauses, policy_loads, runs, shards, slots, tallies, workers
+from retention.ledger.observations import EVERYTHING
+from retention.ledger.runs import RunState
+from retention.ledger.shards import ShardState
+from retention.ledger.slots import Slot, SlotState
+from retention.scheduling import cron
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from retention.disposition.engine import Engine
+    from retention.ledger.runs import Run
+    from retention.policy.policy import Policy
+
+#: a prepared batch is settled within moments; one that is older than this is in doubt
+DOUBT = timedelta(minutes=2)
+#: over how long the rate of a run is taken
+RATE = timedelta(minutes=5)
+#: past its time by more than this, a slot is late
+LATE = timedelta(hours=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyStatus:
+    """One policy. Times are ISO, UTC; ages in seconds; None: there was none yet."""
+
+    policy: str
+    title: str
+    last_slot: dict[str, object] | None
+    next_slot: dict[str, object] | None
+    #: how long the oldest slot that has not begun is past its time
+    lateness_seconds: float
+    last_success_at: str | None
+    #: as last counted: records that are expired and still there, those of them that holds keep, for how long, and when
+    overdue: dict[str, object] | None
+    deleted: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStatus:
+    """A run that is not over."""
+
+    run: str
+    policy: str
+    state: str
+    reason: str | None
+    planned: int
+    deleted: int
+    #: of the last five minutes
+    rows_per_second: float
+    #: at that rate; None while nothing moves
+    remaining_seconds: float | None
+    shards: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """Everything at one moment. ``attention`` says in sentences what a person should look at."""
+
+    at: str
+    policies: tuple[PolicyStatus, ...]
+    runs: tuple[RunStatus, ...]
+    runs_by_state: dict[str, int]
+    queue_depth: int
+    queue_oldest_seconds: float
+    workers: tuple[dict[str, object], ...]
+    holds: dict[str, int]
+    oldest_hold_seconds: float | None
+    pauses: tuple[dict[str, object], ...]
+    batches_in_doubt: int
+    quarantined: tuple[dict[str, object], ...]
+    policy_load: dict[str, object] | None
+    ledger: dict[str, object] | None
+    archives: tuple[dict[str, object], ...]
+    attention: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, object]:
+        """The fields as `retention status --json` prints them."""
+        return asdict(self)
+
+
+def read_status(engine: Engine) -> Status:
+    """Read it in one transaction. Raises ControlFailed."""
+    now = engine.now()
+    with engine.control.read() as connection:
+        return _Reader(engine, connection, now).read()
+
+
+class _Reader:
+    def __init__(self, engine: Engine, connection: Connection, now: datetime) -> None:
+        self._engine = engine
+        self._connection = connection
+        self._now = now
+
+    def read(self) -> Status:
+        connection, now = self._connection, self._now
+        everybody = workers.known(connection)
+        unfinished = runs.unfinished(connection)
+        due = waiting(self._engine, connection)
+        holds = tallies.holds_by_state(connection)
+        oldest = tallies.oldest_hold(connection)
+        loads = policy_loads.read(connection)
+        newest = max(loads.values(), key=lambda load: load.at, default=None)
+        ledger = observations.read(connection, "ledger").get(EVERYTHING)
+        status = Status(
+            at=now.isoformat(),
+            policies=self._policies(),
+            runs=tuple(self._run(run) for run in unfinished),
+            runs_by_state=tallies.runs_by_state(connection),
+            queue_depth=len(due),
+            queue_oldest_seconds=max((self._waited(item) for item in due), default=0.0),
+            workers=tuple(
+                {
+                    "name": one.name,
+                    "kind": one.kind,
+                    "alive": one.is_alive(now),
+                    "seen_seconds": self._age(one.seen_at),
+                    "doing": one.doing,
+                }
+                for one in everybody
+            ),
+            holds=holds,
+            oldest_hold_seconds=None if oldest is None else self._age(oldest),
+            pauses=tuple(
+                {"target": one.target, "by": one.by, "at": one.at.isoformat(), "reason": one.reason}
+                for one in pauses.known(connection)
+            ),
+            batches_in_doubt=tallies.in_doubt(connection, before=now - DOUBT),
+            quarantined=self._quarantined(unfinished),
+            policy_load=None
+            if newest is None
+            else {
+                "ok": newest.outcome == "good",
+                "at": newest.at.isoformat(),
+                "good_at": loads["good"].at.isoformat() if "good" in loads else None,
+                "message": newest.message,
+            },
+            ledger=None if ledger is None else {"ok": ledger.facts["ok"], "at": ledger.at.isoformat()},
+            archives=self._archives(),
+        )
+        return Status(**{**vars(status), "attention": tuple(self._attention(status))})
+
+    def _policies(self) -> tuple[PolicyStatus, ...]:
+        connection = self._connection
+        policies = self._engine.project.policies.policies
+        newest = slots.newest(connection, [policy.name for policy in policies])
+        late = slots.in_state(connection, SlotState.DUE)
+        succeeded, deleted = tallies.last_success(connection), tallies.deleted(connection)
+        debts = observations.read(connection, "debt")
+        return tuple(
+            PolicyStatus(
+                policy=policy.name,
+                title=policy.title,
+                last_slot=_slot(newest[policy.name][0]) if newest.get(policy.name) else None,
+                next_slot=self._next(policy),
+                lateness_seconds=max(
+                    (self._age(slot.due_at) for slot in late if slot.policy == policy.name), default=0.0
+                ),
+                last_success_at=succeeded[policy.name].isoformat() if policy.name in succeeded else None,
+                overdue=self._overdue(debts[policy.name]) if policy.name in debts else None,
+                deleted=deleted.get(policy.name, 0),
+            )
+            for policy in sorted(policies, key=lambda policy: policy.name)
+        )
+
+    def _next(self, policy: Policy) -> dict[str, object] | None:
+        for slot in islice(cron.slots(policy.schedule, after=self._now), 1):
+            zone = policy.schedule.timezone.key
+            return {"local_time": slot.local_time, "zone": zone, "due_at": slot.due_at.isoformat()}
+        return None
+
+    def _overdue(self, debt: observations.Observation) -> dict[str, object]:
+        expired = debt.facts["oldest_expired_at"]
+        return {
+            "records": debt.facts["records"],
+            "held": debt.facts["held"],
+            "oldest_seconds": 0.0 if expired is None else self._age(datetime.fromisoformat(expired)),
+            "counted_at": debt.at.isoformat(),
+        }
+
+    def _run(self, run: Run) -> RunStatus:
+        planned = int((run.plan or {}).get("due", 0))
+        done = tallies.deleted_in_run(self._connection, run.id)
+        rate = tallies.deleted_in_run(self._connection, run.id, since=self._now - RATE) / min(
+            RATE.total_seconds(), max(self._age(run.created_at), 1.0)
+        )
+        every = shards.of_run(self._connection, run.id)
+        return RunStatus(
+            run=run.id,
+            policy=run.policy,
+            state=run.state.value,
+            reason=run.reason,
+            planned=planned,
+            deleted=done,
+            rows_per_second=round(rate, 1),
+            remaining_seconds=round(max(planned - done, 0) / rate, 1) if rate else None,
+            shards={state.value: sum(one.state is state for one in every) for state in ShardState},
+        )
+
+    def _quarantined(self, unfinished: list[Run]) -> tuple[dict[str, object], ...]:
+        given_up = slots.in_state(self._connection, SlotState.QUARANTINED)
+        # one that a later slot of the policy has done the work of needs nobody any more
+        newest = slots.newest(self._connection, [slot.policy for slot in given_up])
+        found: list[dict[str, object]] = [
+            {"slot": slot.id, "policy": slot.policy, "reason": slot.reason}
+            for slot in given_up
+            if newest[slot.policy][0] == slot
+        ]
+        for run in unfinished:
+            for shard in shards.of_run(self._connection, run.id):
+                if shard.state is ShardState.QUARANTINED:
+                    found.append({"run": run.id, "shard": shard.number, "policy": run.policy, "reason": shard.error})
+        return tuple(found)
+
+    def _archives(self) -> tuple[dict[str, object], ...]:
+        seen = observations.read(self._connection, "archive")
+        used = tallies.archives_in_use(self._connection)
+        return tuple(
+            {
+                "archive": name,
+                "used": name in used,
+                "verified_at": seen[name].at.isoformat() if name in seen and seen[name].facts["ok"] else None,
+            }
+            for name in sorted(self._engine.project.config.archives)
+        )
+
+    def _waited(self, item: Slot | shards.Shard) -> float:
+        if isinstance(item, Slot):
+            return self._age(max(item.due_at, item.not_before or item.due_at))
+        since = [moment for moment in (item.served_at, item.not_before) if moment is not None]
+        return self._age(max(since)) if since else self._age(runs.get(self._connection, item.run_id).created_at)
+
+    def _age(self, moment: datetime) -> float:
+        return round(max((self._now - moment).total_seconds(), 0.0), 1)
+
+    def _attention(self, status: Status) -> list[str]:
+        said: list[str] = []
+        living = [one for one in status.workers if one["alive"]]
+        if status.workers and not any(one["kind"] in ("beat", "up") for one in living):
+            said.append("no beat is alive: no slot is opened until one is started")
+        if (status.queue_depth or status.runs) and not any(one["kind"] in ("worker", "up") for one in living):
+            said.append("work waits, and no worker is alive")
+        for policy in status.policies:
+            if policy.lateness_seconds > LATE.total_seconds():
+                said.append(f"{policy.policy} is {timedelta(seconds=int(policy.lateness_seconds))} late")
+        for one in status.quarantined:
+            said.append(f"{one.get('slot') or one['run']} was given up: {one['reason']}")
+        for run in status.runs:
+            if run.state in (RunState.FAILED.value, RunState.AWAITING_APPROVAL.value):
+                said.append(f"run {run.run} is {run.state.replace('_', ' ')}: {run.reason}")
+        if status.batches_in_doubt:
+            said.append(f"batches in doubt: {status.batches_in_doubt}; `retention recover` settles them")
+        if status.holds["pending"]:
+            said.append(f"holds not in force yet: {status.holds['pending']}; `retention hold confirm`")
+        if status.policy_load is not None and not status.policy_load["ok"]:
+            said.append("the policy files have a mistake, and the last good set goes on; `retention validate`")
+        if status.ledger is not None and not status.ledger["ok"]:
+            said.append("the ledger does not verify; `retention audit verify`")
+        return said
+
+
+def _slot(slot: Slot) -> dict[str, object]:
+    return {
+        "local_time": slot.local_time,
+        "zone": slot.zone,
+        "due_at": slot.due_at.isoformat(),
+        "state": slot.state.value,
+        "late_seconds": slot.late_seconds,
+        "run": slot.run_id,
+        "reason": slot.reason,
+    }

@@ -1,0 +1,162 @@
+"""Each protection, taken out; and the test that must then fail. `old` stands exactly once in its file: a test sees to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutation:
+    """One change of one file."""
+
+    promise: str
+    name: str
+    file: str
+    old: str
+    new: str
+    #: as pytest names it
+    test: str
+
+
+_RACES = "tests/proofs/test_races.py"
+_STOPPED = f"{_RACES}::test_a_hold_placed_while_the_clean_up_is_stopped_at_each_step"
+
+MUTATIONS = (
+    Mutation(
+        promise="P1",
+        name="the batch without its fence",
+        file="retention/disposition/batch.py",
+        old="        session.share_fence(list(job.engine.kin(job.bound.address)))\n",
+        new="",
+        test=f"{_STOPPED}[postgresql]",
+    ),
+    Mutation(
+        promise="P1",
+        name="SQLite without its write lock",
+        file="retention/sources/sqlite.py",
+        old='self.execute("BEGIN IMMEDIATE" if write else "BEGIN")',
+        new='self.execute("BEGIN")',
+        test=f"{_STOPPED}[sqlite]",
+    ),
+    Mutation(
+        promise="P1",
+        name="a destruction without its fence",
+        file="retention/disposition/destroy.py",
+        old="        session.share_fence([batch.records, *engine.addresses(source)])\n",
+        new="",
+        test=f"{_RACES}::test_a_hold_placed_while_copies_are_being_destroyed[postgresql-destroy.after-begun]",
+    ),
+    Mutation(
+        promise="P1",
+        name="a pending hold refuses nothing",
+        file="retention/disposition/batch.py",
+        old="        refuse_unconfirmed(holds, job.source.name)\n",
+        new="",
+        test="tests/integration/disposition/test_holds.py::test_a_pending_hold_refuses_every_deletion_on_its_source",
+    ),
+    Mutation(
+        promise="P2",
+        name="a changed file is not noticed",
+        file="retention/archive/verify.py",
+        old="    if sha256(content).hexdigest() != digest:\n",
+        new="    if len(content) == 0:\n",
+        test="tests/proofs/test_tampering_archive.py::test_every_byte_of_every_file_flipped_in_turn_is_found_and_named",
+    ),
+    Mutation(
+        promise="P2",
+        name="columns that came later are deleted",
+        file="retention/disposition/batch.py",
+        old="        refuse_drift(session, job.bound)\n",
+        new="",
+        test="tests/proofs/test_environment.py::test_a_schema_that_changes_between_plan_and_batch[sqlite-a column more]",
+    ),
+    Mutation(
+        promise="P3",
+        name="the deletion without the expiry",
+        file="retention/sources/predicate.py",
+        old="        expired(bound, policy.retain, as_of, zone), matches(bound, policy, zone), sa.not_(kept), sa.not_(held)\n",
+        new="        matches(bound, policy, zone), sa.not_(kept), sa.not_(held)\n",
+        test="tests/integration/disposition/test_run.py",
+    ),
+    Mutation(
+        promise="P3",
+        name="the deletion without the holds",
+        file="retention/sources/predicate.py",
+        old="matches(bound, policy, zone), sa.not_(kept), sa.not_(held)\n",
+        new="matches(bound, policy, zone), sa.not_(kept)\n",
+        test="tests/integration/disposition/test_holds.py",
+    ),
+    Mutation(
+        promise="P5",
+        name="entries that do not hang together",
+        file="retention/ledger/verify.py",
+        old="        if not link.sound or link.previous == (before.hash if before else GENESIS):\n",
+        new="        if True:\n",
+        test="tests/proofs/test_tampering_ledger.py::test_every_entry_changed_with_a_hash_that_fits_it",
+    ),
+    Mutation(
+        promise="P5",
+        name="confirmations are not compared",
+        file="retention/ledger/cross_check.py",
+        old='    "hold.confirmed": ("confirmed",),\n',
+        new='    "hold.confirmed": (),\n',
+        test="tests/proofs/test_tampering_ledger.py::test_every_column_of_every_row",
+    ),
+    Mutation(
+        promise="P5",
+        name="a destruction that nobody planned",
+        file="retention/ledger/cross_check.py",
+        old="    findings += _unplanned_destructions(connection)\n",
+        new="",
+        test="tests/proofs/test_tampering_ledger.py::test_every_column_of_every_row",
+    ),
+    Mutation(
+        promise="P5",
+        name="a signature that is not checked",
+        file="retention/ledger/checkpoint.py",
+        old="        key.verify(bytes.fromhex(found.signature), canonical(_signed(found)).encode())\n",
+        new="        bytes.fromhex(found.signature)\n",
+        test="tests/proofs/test_tampering_ledger.py::test_every_byte_of_a_checkpoint",
+    ),
+    Mutation(
+        promise="P6",
+        name="a process that lost its work prepares",
+        file="retention/ledger/batches.py",
+        old="    if lease.run_id != batch.run_id or not shards.still_leased(connection, lease):\n",
+        new="    if lease.run_id != batch.run_id:\n",
+        test="tests/integration/disposition/test_crash.py"
+        "::test_a_process_whose_run_was_taken_over_meanwhile_deletes_nothing",
+    ),
+    Mutation(
+        promise="P6",
+        name="doubt is taken for a commit",
+        file="retention/disposition/recover.py",
+        old="    committed = _committed(engine, batch)\n",
+        new="    committed = True\n",
+        test="tests/proofs/test_crashes.py::test_a_few_pairs_of_kills",
+    ),
+    Mutation(
+        promise="P6",
+        name="nothing of a dead process is tidied up",
+        file="retention/disposition/recover.py",
+        old="            _drop(store, [path for path in found if path not in known])\n",
+        new="            del found\n",
+        test="tests/proofs/test_crashes.py::test_each_step_as_a_kill[sqlite]",
+    ),
+    Mutation(
+        promise="P7",
+        name="unknown keys are passed over",
+        file="retention/policy/form.py",
+        old='                self.refuse(mark, f"{what} has no key {shown(key)}", nearest(key, known))\n',
+        new="                pass\n",
+        test="tests/proofs/test_bad_input.py::test_a_broken_policy_is_told_and_never_says_less",
+    ),
+    Mutation(
+        promise="P7",
+        name="a bad file stops only itself",
+        file="retention/policy/load.py",
+        old="    if form.problems:\n        return None, sorted(form.problems)\n",
+        new="",
+        test="tests/proofs/test_bad_input.py::test_one_bad_file_keeps_every_policy_from_running",
+    ),
+)

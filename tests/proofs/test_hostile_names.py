@@ -1,0 +1,207 @@
+"""P7: names that somebody made to do harm, or that nobody thought of, travel through every statement and file name."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retention.archive.file_store import FileStore
+from retention.archive.manifest import BatchFacts
+from retention.archive.store import checked
+from retention.archive.write import run_folder
+from retention.disposition import destroy, holding, restore
+from retention.errors import ArchiveFailed, RetentionError
+from retention.holds.scope import Keys, Subject, Tagged
+from tests.integration.disposition.conftest import Site
+
+HOSTILE = {
+    "quotes": 'it\'s "quoted" `so`',
+    "semicolons": "x; DROP TABLE kept; --",
+    "emoji": "🗄️ records",
+    "a line break": "two\nlines",
+    "a reserved word": "select",
+    "mixed case": "MiXeD",
+    "percent and braces": "100%s {0} :name $1",
+    "a backslash": "back\\slash \\' x",
+    "dots and slashes": "../../etc",
+    "brackets": "[dbo].[x]",
+    "text that turns": "\u202etxet",
+}
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def hostile_site(plain_site: Site, name: str) -> Site:
+    """A project in which table, columns, tag, tag column and policy all bear the name, with something after it each."""
+    table, key, clock, tags, who, status = (f"{name}{suffix}" for suffix in ("", "_k", "_c", "_t", "_s", "_w"))
+    kinds = ("TEXT", "DATETIME", "TEXT") if plain_site.dialect == "sqlite" else ("TEXT", "TIMESTAMPTZ", "TEXT[]")
+    tag = name.replace("\n", " ")
+    literal = tag.replace("'", "''")
+    stored = f"json_array('{literal}')" if plain_site.dialect == "sqlite" else f"ARRAY['{literal}']"
+    columns = ", ".join(quoted(one) for one in (key, clock, tags, who, status))
+    plain_site.run_sql(
+        plain_site.url,
+        "CREATE TABLE kept (id INTEGER)",
+        f"CREATE TABLE {quoted(table)} ({quoted(key)} {kinds[0]} NOT NULL PRIMARY KEY, {quoted(clock)} {kinds[1]},"
+        f" {quoted(tags)} {kinds[2]}, {quoted(who)} TEXT, {quoted(status)} TEXT)",
+        *(
+            f"INSERT INTO {quoted(table)} ({columns}) VALUES ('{literal}{i}', '202{i % 2 + 5}-01-15 10:00:00+00:00',"
+            f" {stored}, '{literal}', '{literal}{i % 3}')"
+            for i in range(1, 7)
+        ),
+    )
+    declared = {
+        "table": table if plain_site.dialect == "sqlite" else quoted_path(table),
+        "key": key,
+        "created": clock,
+        "timezone": "UTC",
+        "tags": {"column": tags},
+        "subjects": {"customer": who},
+        "columns": [status, clock],
+    }
+    config = yaml.safe_load(plain_site.config.read_text())
+    config["sources"]["crm"]["classes"] = {"hostile": declared}
+    plain_site.config.write_text(yaml.safe_dump(config, allow_unicode=True))
+    for path in (plain_site.folder / "policies").iterdir():
+        path.unlink()
+    policy = {
+        "policy": "hostile",
+        "title": tag,
+        "mandate": tag,
+        "records": "crm.hostile",
+        "tags": [tag],
+        "where": {status: {"in": [f"{tag}{i}" for i in range(3)]}},
+        "retain": {"for": "300 days", "from": clock},
+        "archive": {"to": "cold", "keep": "1 days"},
+        "then": "delete",
+        "schedule": "quarterly",
+    }
+    (plain_site.folder / "policies" / "hostile.yaml").write_text(yaml.safe_dump(policy, allow_unicode=True))
+    return plain_site
+
+
+def quoted_path(name: str) -> str:
+    """PostgreSQL's tables may be named with their schema; a name with dots is written in quotes."""
+    return name
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_name_through_everything(plain_site: Site, what: str) -> None:
+    """Either the project is refused in words, or everything works on exactly the records that are meant."""
+    name = HOSTILE[what]
+    site = hostile_site(plain_site, name)
+    tag = name.replace("\n", " ")
+    try:
+        engine = site.engine()
+        engine.checked("crm.hostile")
+    except RetentionError as error:
+        # the one thing that a policy language may refuse: a tag or column that it has no form for
+        assert error.exit_status in (2, 4)
+        assert what in ("a line break", "dots and slashes", "brackets", "quotes"), error
+        return
+    due = {f"{tag}{i}" for i in (2, 4, 6)}
+    keep = f"{tag}4"
+    scopes = [
+        Keys(records="crm.hostile", count=1),
+        Tagged(tag=f"{tag}-other", records=("crm.hostile",)),
+        Subject(subject="customer", value=f"{tag}-other"),
+    ]
+    for scope in scopes:
+        holding.place(engine, matter=tag, reason=tag, scope=scope, keys=[keep] if isinstance(scope, Keys) else [])
+    assert site.run("hostile").deleted == 2
+    columns = f"{name}_k"
+    left = {row[0] for row in site.rows(f"SELECT {quoted(columns)} FROM {quoted(name)}")}
+    assert left == {f"{tag}{i}" for i in range(1, 7)} - due | {keep}
+    assert site.rows("SELECT count(*) FROM kept") == [(0,)]
+    assert site.findings() == []
+    archive = (site.folder / "archive").resolve()
+    assert all(path.resolve().is_relative_to(archive) for path in archive.rglob("*"))
+    choice = restore.choose(site.engine(), run=None, keys=[f"{tag}2"], where=(), address="crm.hostile")
+    [back] = restore.restore(site.engine(), choice, reason=tag)
+    assert back.restored == 1
+    for plan in destroy.plan_destruction(site.engine(), ("cold",)):
+        destroy.destroy(site.engine(), plan)
+    assert site.findings() == []
+
+
+NAMES = st.text(max_size=30) | st.sampled_from(
+    [
+        "..",
+        ".",
+        "/",
+        "../..",
+        "\\..\\",
+        "a/../../b",
+        "\0",
+        "con",
+        "-",
+        " ",
+        ".hidden",
+        "a" * 1_000_000,
+        "🗄" * 90,
+        "～/",
+        "．．/",
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None, database=None)
+@given(source=NAMES, record_class=NAMES, run=NAMES)
+def test_no_name_leads_out_of_an_archive(source: str, record_class: str, run: str) -> None:
+    from datetime import UTC, datetime
+
+    facts = BatchFacts(
+        archive="cold", batch="B-1", number=1, run=run, source=source, record_class=record_class, policy="p",
+        policy_digest="", mandate=None, as_of=datetime(2026, 10, 1, tzinfo=UTC), hold_epoch=0, key_least=1, key_greatest=1,
+        dialect="sqlite",
+    )  # fmt: skip
+    folder = run_folder(facts)
+    assert checked(folder) == folder
+    assert os.path.normpath(folder) == folder
+    assert all(len(part.encode()) <= 255 for part in folder.split("/"))
+
+
+@settings(max_examples=300, deadline=None, database=None)
+@given(path=NAMES)
+def test_a_store_writes_inside_or_not_at_all(tmp_path_factory: pytest.TempPathFactory, path: str) -> None:
+    root = tmp_path_factory.getbasetemp() / "inside"
+    store = FileStore(root)
+    store.ensure(expected=False)
+    outside = Counter(one for one in root.parent.iterdir())
+    try:
+        store.write(path, b"x")
+    except (ArchiveFailed, UnicodeEncodeError):
+        pass
+    else:
+        store.remove(path)
+    assert Counter(one for one in root.parent.iterdir()) == outside
+
+
+def test_a_link_that_leads_out_is_not_followed(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "archive")
+    store.ensure(expected=False)
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "archive" / "crm").symlink_to(tmp_path / "outside")
+    with pytest.raises(ArchiveFailed, match="lies outside the archive"):
+        store.write("crm/x", b"x")
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+def test_a_key_with_a_nul_is_not_deleted(sqlite_site: Site) -> None:
+    """Nobody could hold it, or restore it, by its key."""
+    site = hostile_site(sqlite_site, "records")
+    site.run_sql(site.url, "UPDATE records SET records_k = 'a' || char(0) || 'b' WHERE records_k = 'records2'")
+    with pytest.raises(RetentionError, match=r"has a key with a NUL character in it, .*x00b"):
+        site.run("hostile")
+    assert site.rows("SELECT count(*) FROM records") == [(6,)]
+    assert site.findings() == []
+    site.run_sql(site.url, "UPDATE records SET records_k = 'records2' WHERE records_k NOT LIKE 'records_'")
+    assert site.run("hostile").deleted == 3
