@@ -81,6 +81,7 @@ def dispose(lane: Lane, window: Window) -> Disposed:
     number = next(job.numbers)
     session.begin(write=True)
     try:
+        session.keep_definitions(job.bound.tables)
         session.share_fence(list(job.engine.kin(job.bound.address)))
         failpoint("batch.after-fence")
         holds = read_holds(job.engine)

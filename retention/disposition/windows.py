@@ -14,9 +14,9 @@ from retention.sources import statements
 
 #: due records that a batch should have; the first ones are small, because nothing is known about the rows' width yet
 FIRST_ROWS = 1_000
-MOST_ROWS = 10_000
+MOST_ROWS = 20_000
 #: so many times as many where one lane works alone: nothing else is done there while it commits
-ALONE = 2.5
+ALONE = 1.25
 #: and bytes
 MOST_BYTES = 64 * 2**20
 #: a stretch of keys has at most so many records, due or not: all of them could turn out to be due

@@ -31,6 +31,7 @@ def bind(source: Source, record_class: RecordClass, others: Mapping[str, RecordC
     Raises PolicyFilesError with every problem of the declaration, SchemaUnsafe for what the database itself would do,
     SourceFailed where it does not answer.
     """
+    actions = _actions(source)  # first: what changes while we look is found by the first batch
     table = source.table(record_class.table)
     if table is None:
         raise PolicyFilesError([_no_table(source, record_class, record_class.table, "table")])
@@ -55,7 +56,15 @@ def bind(source: Source, record_class: RecordClass, others: Mapping[str, RecordC
             "\n".join(f"{bound.address}: {message}" for message, _ in dangers),
             hint="\n  ".join(dict.fromkeys(hint for _, hint in dangers)),
         )
-    return replace(bound, usual_tags=usual_tags(bound))
+    return replace(bound, actions=actions, usual_tags=usual_tags(bound))
+
+
+def _actions(source: Source) -> Mapping[str, str]:
+    session = source.session()
+    try:
+        return session.actions()
+    finally:
+        session.close()
 
 
 def _mark(record_class: RecordClass, path: str) -> Mark:

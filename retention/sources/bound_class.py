@@ -40,6 +40,8 @@ class BoundClass:
     dependents: tuple[BoundDependent, ...]
     #: the join table of the class's tags, which is among the dependents as well
     tag_table: BoundDependent | None
+    #: what acted by itself on deletions before the tables were looked at, see `Session.actions`
+    actions: Mapping[str, str] = field(default_factory=dict)
     #: what some texts of the tag column mean: a shortcut past reading them, see `usual_tags`
     usual_tags: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
@@ -83,6 +85,11 @@ class BoundClass:
     def key_columns(self) -> tuple[Column, ...]:
         """The key's columns as the database describes them."""
         return tuple(self.described(one) for one in self.record_class.key)
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The class's table, then those of its dependents."""
+        return (self.table, *(dependent.table for dependent in self.dependents))
 
     def aliased(self, alias: str) -> BoundClass:
         """The same class under another name, for a subquery beside a statement on the same table."""

@@ -1,4 +1,5 @@
-"""Whether a table still has the columns that it had when it was looked at: what came later would go unarchived."""
+"""Whether a table still is what it was when it was looked at: a column that came later would go unarchived, and so would what
+a later trigger or reference deletes."""
 
 from __future__ import annotations
 
@@ -15,17 +16,23 @@ if TYPE_CHECKING:
 
 
 def refuse_drift(session: Session, bound: BoundClass) -> None:
-    """Raise SchemaUnsafe where the table or a dependent has gained, lost or renamed a column since it was bound.
+    """Raise SchemaUnsafe where the class's table or a dependent has gained, lost or renamed a column since it was bound, or
+    gained a trigger, rule, partition or a reference to it. (On SQLite: where anything of the schema changed.)
 
-    Asked in the transaction that deletes: from then on its lock keeps the columns as they are. (`SELECT *` is resolved
-    against the catalogue as it is, also on PostgreSQL, whose own tables would answer from the transaction's snapshot.)
+    Asked in the transaction that deletes, which keeps the definitions (`Session.keep_definitions`).
     """
-    for table in (bound.table, *(dependent.table for dependent in bound.dependents)):
+    for table in bound.tables:
         found = set(session.arrow(sa.select(raw("*")).select_from(rows_of(table)).limit(0)).column_names)
         known = {column.name for column in table.columns}
         if found != known:
-            changed = ", ".join(sorted(found ^ known))
-            raise SchemaUnsafe(
-                f"the columns of {table.name} changed while it was worked on: {changed}. Nothing of this batch was deleted",
-                hint="run again: the table is then looked at anew, and archived with the columns that it has",
-            )
+            raise _changed(f"the columns of {table.name} changed", ", ".join(sorted(found ^ known)))
+    for name, marks in session.actions(bound.tables).items():
+        if bound.actions.get(name) != marks:
+            raise _changed(f"what the database does by itself to {name} changed", "")
+
+
+def _changed(what: str, names: str) -> SchemaUnsafe:
+    return SchemaUnsafe(
+        f"{what} while it was worked on{': ' if names else ''}{names}. Nothing of this batch was deleted",
+        hint="run again: the table is then looked at anew, and worked on as it is, or refused with what is unsafe",
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -80,6 +80,24 @@ class PostgresqlSession(AdbcSession):
         self.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE")
         self.begun()
 
+    def keep_definitions(self, tables: Sequence[Table]) -> None:
+        # the mode of a DELETE; LOCK takes no snapshot, so that the transaction's comes after it
+        self.execute(f"LOCK TABLE {', '.join(_regclass(self._source, one) for one in tables)} IN ROW EXCLUSIVE MODE")
+
+    def actions(self, tables: Sequence[Table] | None = None) -> Mapping[str, str]:
+        named = "" if tables is None else f" WHERE rel IN ({', '.join(self._oid(one) for one in tables)})"
+        found = self.rows(
+            "SELECT rel::regclass::text, string_agg(mark, ' ' ORDER BY mark) FROM ("
+            "SELECT tgrelid AS rel, 't' || oid || tgenabled::text AS mark FROM pg_trigger"
+            " UNION ALL SELECT ev_class, 'r' || oid || ev_enabled::text FROM pg_rewrite"
+            " UNION ALL SELECT inhparent, 'p' || inhrelid FROM pg_inherits"
+            f") AS acting{named} GROUP BY 1"
+        )
+        return dict(found)
+
+    def _oid(self, table: Table) -> str:
+        return f"{self._source.text(_regclass(self._source, table))}::regclass"
+
     def share_fence(self, addresses: Sequence[str]) -> None:
         for address in names(addresses):
             self.execute(f"SELECT pg_advisory_xact_lock_shared({fence_key(address)})")
@@ -106,8 +124,7 @@ class PostgresqlSession(AdbcSession):
         return max(int(cursor.rowcount), 0)
 
     def deleted_in_transaction(self, table: Table) -> int | None:
-        name = self._source.text(_regclass(self._source, table))
-        return int(self.rows(f"SELECT pg_stat_get_xact_tuples_deleted({name}::regclass)")[0][0])
+        return int(self.rows(f"SELECT pg_stat_get_xact_tuples_deleted({self._oid(table)})")[0][0])
 
     def transaction_id(self) -> str | None:
         return str(self.rows("SELECT pg_current_xact_id()::text")[0][0])

@@ -10,7 +10,7 @@ each other's file locks (https://www.sqlite.org/howtocorrupt.html, 2.2.1).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -62,6 +62,16 @@ class Session(ABC):
     def begin(self, *, write: bool) -> None:
         """Begin a transaction in which every statement sees one state of the data (PostgreSQL REPEATABLE READ;
         SQLite BEGIN IMMEDIATE if ``write``, so that nobody else writes until the end)."""
+
+    @abstractmethod
+    def keep_definitions(self, tables: Sequence[Table]) -> None:
+        """Let nobody change what these tables are, nor their triggers and the references to them, until the transaction
+        ends. The first thing in it: what is read of them afterwards is what acts in it."""
+
+    @abstractmethod
+    def actions(self, tables: Sequence[Table] | None = None) -> Mapping[str, str]:
+        """By table, all that may act by itself when its rows are deleted, as marks to compare: triggers (those of foreign
+        keys of other tables among them), rules, partitions. Of all tables if None; a table without any is not named."""
 
     @abstractmethod
     def share_fence(self, addresses: Sequence[str]) -> None:

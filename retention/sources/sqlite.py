@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -43,6 +43,13 @@ class SqliteSession(AdbcSession):
         self.execute("BEGIN IMMEDIATE" if write else "BEGIN")
         self.begun()
         self._writes = write
+
+    def keep_definitions(self, tables: Sequence[Table]) -> None:
+        """Nobody else writes while the write lock is held."""
+
+    def actions(self, tables: Sequence[Table] | None = None) -> Mapping[str, str]:
+        [(version,)] = self.rows("PRAGMA schema_version")
+        return {"some table": str(version)}
 
     def share_fence(self, addresses: Sequence[str]) -> None:
         """The write lock is the fence of every class, and `begin(write=True)` has taken it."""

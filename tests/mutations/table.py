@@ -71,6 +71,15 @@ MUTATIONS = (
         test="tests/proofs/test_environment.py::test_a_schema_that_changes_between_plan_and_batch[sqlite-a column more]",
     ),
     Mutation(
+        promise="P2",
+        name="what came to cascade deletes unarchived rows",
+        file="retention/sources/drift.py",
+        old="        if bound.actions.get(name) != marks:\n",
+        new="        if False:\n",
+        test="tests/proofs/test_environment.py::test_a_schema_that_changes_between_plan_and_batch"
+        "[postgresql-a reference that cascades]",
+    ),
+    Mutation(
         promise="P3",
         name="the deletion without the expiry",
         file="retention/sources/predicate.py",

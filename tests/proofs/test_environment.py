@@ -379,6 +379,10 @@ CHANGES = {
     "a column renamed": ("ALTER TABLE activity_logs RENAME COLUMN note TO remark", True),
     "the clock renamed": ("ALTER TABLE activity_logs RENAME COLUMN created_at TO made_at", False),
     "a column of another policy dropped": ("ALTER TABLE activity_logs DROP COLUMN closed_at", False),
+    "a reference that cascades": (
+        "CREATE TABLE followers (id INTEGER PRIMARY KEY, activity_id BIGINT REFERENCES activity_logs (id) ON DELETE CASCADE)",
+        False,
+    ),
     "the table renamed": ("ALTER TABLE activity_logs RENAME TO other_logs", False),
 }
 

@@ -54,6 +54,7 @@ def test_slices_go_on_where_the_one_before_ended(plain_site: Any, monkeypatch: p
     # due records a window on SQLite, of which there are 1,327; records on PostgreSQL
     monkeypatch.setattr(windows, "FIRST_ROWS", 300 if plain_site.dialect == "sqlite" else 3_000)
     monkeypatch.setattr(windows, "MOST_ROWS", 300)
+    monkeypatch.setattr(windows, "ALONE", 1)
     plain_site.fill(ROWS)
     plain_site.open_slot()
     look(plain_site)

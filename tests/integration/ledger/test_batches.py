@@ -170,6 +170,7 @@ def test_the_ledger_keeps_everything_that_proves_a_batch(control: Control, run_i
         "run_id": run_id, "number": 1, "records": "crm.activities", "rows": 10, "dependent_rows": 4,
         "key_least": '"客"', "key_greatest": "19", "merkle_root": "c" * 64, "hold_epoch": 3,
         "source_transaction": "777", "archive": "cold", "manifest": "m1.json", "manifest_sha256": "d" * 64,
+        "keys_sha256": None,
         "destroy_after": "2028-02-29", "prepared_at": "2026-10-01T02:00:01.000000Z",
         "resolved_at": "2026-10-01T02:01:00.000000Z", "policy": "sales", "policy_digest": "a" * 64,
         "files": [{"archive": "cold", "path": "a", "table_name": "t-a", "rows": 10, "bytes": 2**40,
