@@ -96,6 +96,31 @@ MUTATIONS = (
         test="tests/integration/disposition/test_holds.py",
     ),
     Mutation(
+        promise="P4",
+        name="slots that nobody began all run",
+        file="retention/scheduling/opening.py",
+        old="        for slot in waiting[:-1]:\n",
+        new="        for slot in waiting[:0]:\n",
+        test="tests/integration/scheduling/test_slots.py::test_run_once_also_where_beats_ran_and_workers_did_not",
+    ),
+    Mutation(
+        promise="P4",
+        name="a slot is opened by every beat",
+        file="retention/ledger/slots.py",
+        old="    if connection.execute(sa.select(table.c.policy).where(there)).first() is not None:\n        return False\n",
+        new="    connection.execute(sa.delete(table).where(there))\n",
+        test="tests/integration/scheduling/test_slots.py::test_a_new_zone_to_the_west_brings_no_day_twice",
+    ),
+    Mutation(
+        promise="P4",
+        name="a changed schedule forgets what came due before",
+        file="retention/scheduling/opening.py",
+        old="    before = Schedule(cron=seen.cron, timezone=ZoneInfo(seen.zone))\n",
+        new="    before = schedule\n",
+        test="tests/integration/scheduling/test_slots.py"
+        "::test_a_new_cron_counts_from_when_it_was_seen_and_the_old_one_until_then",
+    ),
+    Mutation(
         promise="P5",
         name="entries that do not hang together",
         file="retention/ledger/verify.py",

@@ -213,9 +213,12 @@ def test_a_new_zone_to_the_east_leaves_no_day_out(control: Control) -> None:
 def test_a_new_zone_to_the_west_brings_no_day_twice(control: Control) -> None:
     east = policy("0 2 * * *", zone="Asia/Shanghai")
     ticks(control, east, datetime(2026, 7, 15, 12, tzinfo=UTC), datetime(2026, 7, 15, 18, tzinfo=UTC))
+    [slot] = all_slots(control)
+    begin(control, slot, datetime(2026, 7, 15, 18, 1, tzinfo=UTC))
     west = policy("0 2 * * *", zone="Europe/Berlin")
     ticks(control, west, datetime(2026, 7, 15, 19, tzinfo=UTC), datetime(2026, 7, 16, 1, tzinfo=UTC))
-    assert [name for name, _ in states(control)] == ["2026-07-16T02:00"]
+    assert states(control) == [("2026-07-16T02:00", "begun")]
+    assert [kind for kind, _ in entries(control)] == ["slot.opened", "slot.begun"]
     ticks(control, west, datetime(2026, 7, 17, 1, tzinfo=UTC))
     assert [name for name, _ in states(control)] == ["2026-07-16T02:00", "2026-07-17T02:00"]
 
