@@ -128,7 +128,7 @@ def test_an_interrupted_run_ends_as_if_it_never_had_been(more: Retention, kill: 
         assert "Stopping after the batch in hand" in err
         assert "the next `retention run` goes on" in out
     stopped = left(more)
-    assert before - due < stopped <= before
+    assert before - due <= stopped <= before  # the batch in hand may have been the last one
     again = more("run", "other-activities", "--yes", "--json").json
     assert again["runs"][0]["deleted"] == due
     assert left(more) == before - due
