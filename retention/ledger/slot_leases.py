@@ -32,7 +32,7 @@ def died(connection: sa.Connection, slot: Slot) -> Slot:
 
 def seen(connection: sa.Connection, slot: Slot, owner: str, at: datetime) -> bool:
     """Show that the owner lives; False where it is the owner no more."""
-    mine = _is(slot) & (tables.slot.c.owner == owner)
+    mine = slots.row_of(slot) & (tables.slot.c.owner == owner)
     return bool(connection.execute(tables.slot.update().where(mine).values(owner_seen_at=stamp(at))).rowcount)
 
 
@@ -67,8 +67,4 @@ def runs_of_slots(connection: sa.Connection) -> set[str]:
 
 
 def _update(connection: sa.Connection, slot: Slot, values: Mapping[str, Any]) -> None:
-    connection.execute(tables.slot.update().where(_is(slot)).values(values))
-
-
-def _is(slot: Slot) -> sa.ColumnElement[bool]:
-    return sa.and_(tables.slot.c.policy == slot.policy, tables.slot.c.local_time == slot.local_time)
+    connection.execute(tables.slot.update().where(slots.row_of(slot)).values(values))

@@ -131,7 +131,7 @@ def move(
         values |= {"attempts": 0, "not_before": None}
     if to is SlotState.BEGUN:
         values |= {"run_id": run_id, "late_seconds": max(int((at - now.due_at).total_seconds()), 0)}
-    connection.execute(tables.slot.update().where(_is(slot)).values(values))
+    connection.execute(tables.slot.update().where(row_of(slot)).values(values))
     moved = get(connection, slot.policy, slot.local_time)
     body = {"reason": reason, "run": run_id, "late_seconds": moved.late_seconds}
     chain.append(connection, kind=ENTRY[to], subject=slot.id, body=body, at=at)
@@ -166,7 +166,8 @@ def newest(connection: sa.Connection, policies: Sequence[str], last: int = 1) ->
     return found
 
 
-def _is(slot: Slot) -> sa.ColumnElement[bool]:
+def row_of(slot: Slot) -> sa.ColumnElement[bool]:
+    """Which row of the table is the slot's."""
     return (tables.slot.c.policy == slot.policy) & (tables.slot.c.local_time == slot.local_time)
 
 

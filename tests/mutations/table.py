@@ -121,6 +121,14 @@ MUTATIONS = (
         "::test_a_new_cron_counts_from_when_it_was_seen_and_the_old_one_until_then",
     ),
     Mutation(
+        promise="P4",
+        name="a worker that lost its slot begins it all the same",
+        file="retention/disposition/shift.py",
+        old="        if not slot_leases.still_leased(connection, slot, owner):\n",
+        new="        if False:\n",
+        test="tests/integration/disposition/test_shift.py::test_a_worker_that_lost_its_slot_begins_nothing",
+    ),
+    Mutation(
         promise="P5",
         name="entries that do not hang together",
         file="retention/ledger/verify.py",

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from retention.disposition import shift, windows
-from retention.ledger import shards
+from retention.ledger import shards, slot_leases, slots
+from retention.ledger.slots import SlotState
 
 ROWS = 20_000
 GO_ON = threading.Event()
@@ -48,6 +49,18 @@ def test_a_slot_becomes_a_run_and_is_done(any_site: Any) -> None:
     while look(any_site):
         pass
     all_is_as_if_undisturbed(any_site)
+
+
+def test_a_worker_that_lost_its_slot_begins_nothing(plain_site: Any) -> None:
+    plain_site.fill(ROWS)
+    plain_site.open_slot()
+    engine = plain_site.engine()
+    with engine.control.write() as connection:
+        [slot] = slots.in_state(connection, SlotState.DUE)
+        slot_leases.take(connection, slot, "another", engine.now())
+    assert shift.begin_slot(engine, slot, "who planned it meanwhile") is None
+    assert plain_site.asked("SELECT count(*) FROM run") == [(0,)]
+    assert plain_site.asked("SELECT state, owner FROM slot") == [("due", "another")]
 
 
 def test_slices_go_on_where_the_one_before_ended(plain_site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
