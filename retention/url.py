@@ -7,6 +7,15 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+#: what libpq is told where a PostgreSQL URL says nothing else: a server that does not answer, or is gone without a word, is
+#: noticed within two minutes; by the system's own settings that takes hours
+LIBPQ = {
+    "connect_timeout": "10",
+    "keepalives_idle": "60",
+    "keepalives_interval": "10",
+    "keepalives_count": "6",
+    "tcp_user_timeout": "120000",
+}
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _USER_PASSWORD = re.compile(r"(://[^:/?#@]*):(.*)@", re.DOTALL)
 _SECRET_FIELD = re.compile(

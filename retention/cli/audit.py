@@ -124,7 +124,7 @@ def keygen(file: Path) -> None:
     """
     from retention.ledger.checkpoint import make_keys
 
-    public = file.with_name(f"{file.name}.pub")
+    public = Path(f"{file}.pub")
     make_keys(file, public)
     click.echo(f"The private key is in {file}, the public one in {public}.")
 

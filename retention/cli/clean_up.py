@@ -21,6 +21,7 @@ from retention.disposition.recover import recover
 from retention.disposition.run import RunResult, begin, perform, unfinished
 from retention.errors import InDoubt, InputError, RetentionError
 from retention.ledger.runs import Run, RunState
+from retention.trace import doing
 
 if TYPE_CHECKING:
     from retention.disposition.engine import Engine
@@ -151,7 +152,8 @@ def _plan(engine: Engine, policies: Sequence[Policy], as_of: datetime, errors: d
     for address in dict.fromkeys(policy.records for policy in policies):
         of_class = [policy for policy in policies if policy.records == address]
         try:
-            plans.append(make_plan(engine, of_class, as_of))
+            with doing("plan", records=address):
+                plans.append(make_plan(engine, of_class, as_of))
         except InputError:
             raise
         except RetentionError as error:

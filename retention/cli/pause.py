@@ -56,7 +56,7 @@ def resume(target: str | None, config: Path, as_json: bool, reason: str) -> None
 @json_option
 @click.option("--reason", required=True, help="Why it ends.")
 def cancel(target: str, config: Path, as_json: bool, reason: str) -> None:
-    """End a run for good. What it did stays done; nothing more of it is.
+    """End a run, or every run of a policy that is not over, for good. What it did stays done; nothing more of it is.
 
     The policy's next slot, or the next `retention run`, plans anew.
     """
@@ -65,6 +65,7 @@ def cancel(target: str, config: Path, as_json: bool, reason: str) -> None:
 
     ended = end(open_engine(config), target, reason=reason)
     if as_json:
-        print_json(facts(ended))
-    else:
-        click.echo(f"Run {ended.id} is cancelled.")
+        print_json([facts(run) for run in ended])
+        return
+    for run in ended:
+        click.echo(f"Run {run.id} is cancelled.")

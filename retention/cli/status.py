@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from retention.watching.status import Status
+    from retention.watching.status import PolicyStatus, Status
 
 #: seconds between two looks of --watch
 AGAIN = 2.0
@@ -65,23 +65,23 @@ def _show(out: Console, seen: Status, zone: ZoneInfo) -> None:
         rows.append(
             (
                 one.policy,
-                "-" if last is None else f"{when(last['due_at'])}, {last['state']}",
+                "-" if last is None else f"{when(last['due_at'])}, {last['state']}{_late(one)}",
                 "-" if following is None else when(following["due_at"]),
                 when(one.last_success_at),
                 "not counted" if debt is None else f"{debt['records']:,}",
+                "-" if debt is None or not debt["records"] else _long(debt["oldest_seconds"]),
                 "-" if debt is None else f"{debt['held']:,}",
             )
         )
-    heads = ("policy", "last slot", "next slot", "last success", "overdue", "held")
-    out.print(grid(*heads, rows=rows, right=(4, 5), whole=(0,)))
+    heads = ("policy", "last slot", "next slot", "last success", "overdue", "since", "held")
+    out.print(grid(*heads, rows=rows, right=(4, 5, 6), whole=(0,)))
     for run in seen.runs:
         ends = "" if run.remaining_seconds is None else f", about {_long(run.remaining_seconds)} left"
         pace = f", {run.rows_per_second:,.0f} a second{ends}" if run.rows_per_second else ""
         out.print(f"{run.run}: {run.state.replace('_', ' ')}, {run.deleted:,} of {run.planned:,} records{pace}")
     living = [one for one in seen.workers if one["alive"]]
-    kinds = {str(one["kind"]) for one in living}
-    told = ", ".join(f"{sum(one['kind'] == kind for one in living)} {kind}" for kind in sorted(kinds)) or "nobody"
-    out.print(f"At work: {told}. Waiting: {seen.queue_depth}{_since(seen)}.")
+    told = ", ".join(_heard(kind, living) for kind in sorted({str(one["kind"]) for one in living})) or "nobody"
+    out.print(f"At work: {told}. Waiting: {seen.queue_depth}{_since(seen)}. In doubt: {seen.batches_in_doubt}.")
     out.print(f"Holds: {seen.holds['in_force']} in force, {seen.holds['pending']} pending.")
     for pause in seen.pauses:
         what = "everything" if pause["target"] == "*" else pause["target"]
@@ -94,12 +94,29 @@ def _show(out: Console, seen: Status, zone: ZoneInfo) -> None:
         out.print("Nothing needs you.")
 
 
+def _late(one: PolicyStatus) -> str:
+    return f", {_long(one.lateness_seconds)} late" if one.lateness_seconds else ""
+
+
+def _heard(kind: str, living: list[dict[str, object]]) -> str:
+    """``2 worker (last heard of 12 s ago)``: of those that live, the one that was silent longest."""
+    ages = [one["seen_seconds"] for one in living if one["kind"] == kind]
+    return f"{len(ages)} {kind} (last heard of {_long(max(ages, key=_seconds))} ago)"
+
+
 def _since(seen: Status) -> str:
     return f", the oldest for {_long(seen.queue_oldest_seconds)}" if seen.queue_depth else ""
 
 
-def _long(seconds: float) -> str:
-    whole = int(seconds)
+def _long(seconds: object) -> str:
+    whole = int(_seconds(seconds))
     if whole < 120:
         return f"{whole} s"
-    return f"{whole // 60} min" if whole < 7200 else f"{whole // 3600} h"
+    if whole < 172_800:
+        return f"{whole // 60} min" if whole < 7200 else f"{whole // 3600} h"
+    return f"{whole // 86_400} days"
+
+
+def _seconds(value: object) -> float:
+    assert isinstance(value, int | float), "the status has numbers there"
+    return value

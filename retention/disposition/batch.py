@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import secrets
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from retention.archive.manifest import BatchFacts
@@ -32,9 +33,13 @@ from retention.policy.calendar import local_day
 from retention.policy.policy import ArchiveRule
 from retention.sources.drift import refuse_drift
 from retention.sources.predicate import due
+from retention.trace import Tell, carried, doing
 
 if TYPE_CHECKING:
     from retention.sources.source import Session
+
+#: heard of in workers alone, whose logs tell what became of each batch
+_log = logging.getLogger("retention.batch")
 
 
 class Lane:
@@ -68,14 +73,19 @@ def dispose(lane: Lane, window: Window) -> Disposed:
     Raises Refused while a hold is pending on the source, Widen and SourceFailed (``retryable`` tells) with everything
     rolled back, ArchiveFailed with nothing deleted, InDoubt where the commit's outcome cannot be told.
     """
+    batch_id = f"B-{lane.job.run.id.removeprefix('R-')}-{secrets.token_hex(4)}"
+    with doing("batch", batch=batch_id) as tell:
+        return _dispose(lane, window, batch_id, tell)
+
+
+def _dispose(lane: Lane, window: Window, batch_id: str, tell: Tell) -> Disposed:
     job, session = lane.job, lane.session
-    batch_id = f"B-{job.run.id.removeprefix('R-')}-{secrets.token_hex(4)}"
     written: Future[Written] | None = None
 
     def encode(parts: Sequence[Part]) -> Future[Written] | None:
         nonlocal written
         if job.store is not None:
-            written = lane.encoder.submit(_write, job, batch_id, number, parts, epoch)
+            written = lane.encoder.submit(carried(_write), job, batch_id, number, parts, epoch)
         return written
 
     number = next(job.numbers)
@@ -101,13 +111,15 @@ def dispose(lane: Lane, window: Window) -> Disposed:
         batch = _row(job, batch_id, number, taken, files, epoch, session.transaction_id())
         with job.engine.control.write() as connection:
             batches.prepare(connection, job.lease, batch, files.files if files is not None else ())
+        _log.info("batch.prepared", extra={"rows": taken.rows, "dependent_rows": taken.dependent_rows})
         failpoint("batch.after-prepare")
-    except BaseException:
+    except BaseException as error:
         # Nothing is deleted: the source never got a commit. Files of the batch, if any, are litter; a `prepared` row
         # whose write was acknowledged late is judged by `settle`, which finds the transaction rolled back.
         session.rollback()
         lane.view.rolled_back()
         _clean_up(job, batch_id, written)
+        _log.info("batch.rolled-back", extra={"error": type(error).__name__})
         raise
     disposed = Disposed(rows=taken.rows, dependent_rows=taken.dependent_rows, bytes=taken.bytes, until=taken.until)
     try:
@@ -125,6 +137,8 @@ def dispose(lane: Lane, window: Window) -> Disposed:
     with job.engine.control.write() as connection:
         note_committed(job.engine, connection, batch_id)
         shards.went_on(connection, job.lease)
+    tell(rows=taken.rows, dependent_rows=taken.dependent_rows, number=number)
+    _log.info("batch.committed", extra={"rows": taken.rows, "number": number})
     failpoint("batch.after-settled")
     return disposed
 
@@ -183,10 +197,7 @@ def _row(
 
 def _last_day(rule: ArchiveRule, now: datetime, job: Job) -> date | None:
     """The last local day on which the archive keeps the copy: the day of the deletion is not counted."""
-    today = local_day(now, job.engine.project.config.timezone)
-    if rule.keep.exact:
-        return today + timedelta(days=-(-rule.keep.hours // 24))
-    return rule.keep.after(today)
+    return rule.keep.after(local_day(now, job.engine.project.config.timezone))
 
 
 def _clean_up(job: Job, batch_id: str, written: Future[Written] | None) -> None:

@@ -12,6 +12,7 @@ from retention.disposition.archived import expected, read_manifest
 from retention.errors import NotFound, Refused
 from retention.ledger import batches, runs
 from retention.ledger.cross_check import cross_check
+from retention.policy.calendar import local_day
 
 if TYPE_CHECKING:
     from retention.disposition.engine import Engine
@@ -86,7 +87,8 @@ def manifest_of(engine: Engine, batch_id: str) -> Manifest:
     if batch.archive is None:
         raise NotFound(f"batch {batch_id} was not archived", hint="its policy says `archive: none`")
     if batch.destroyed_at is not None:
-        raise Refused(f"the archive copy of batch {batch_id} was destroyed on {batch.destroyed_at:%Y-%m-%d}")
+        day = local_day(batch.destroyed_at, engine.project.config.timezone)
+        raise Refused(f"the archive copy of batch {batch_id} was destroyed on {day}")
     return read_manifest(engine.store(batch.archive), batch)
 
 

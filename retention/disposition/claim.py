@@ -43,18 +43,20 @@ class ClaimedShard:
 
     run: Run
     lease: Lease
+    #: the slot that became the run, by its id
+    slot: str
 
 
 def waiting(engine: Engine, connection: Connection) -> list[Slot | Shard]:
     """What could be claimed now, the next first: of the policy that was served least recently, its least recent shard."""
-    survey = _Survey(engine, connection)
-    return sorted([*survey.slots(), *survey.shards()], key=survey.turn)
+    return _Survey(engine, connection).waiting()
 
 
 def claim(engine: Engine, connection: Connection, owner: str) -> ClaimedSlot | ClaimedShard | None:
     """Claim what is next for ``owner``, in the caller's write transaction; None where nothing waits."""
     now = engine.now()
-    for item in waiting(engine, connection):
+    survey = _Survey(engine, connection)
+    for item in survey.waiting():
         if isinstance(item, Slot):
             slot = item if item.owner is None else slot_leases.died(connection, item)
             if slot.attempts < MOST_ATTEMPTS:
@@ -66,7 +68,7 @@ def claim(engine: Engine, connection: Connection, owner: str) -> ClaimedSlot | C
         shard = item if item.owner is None else shards.died(connection, item)
         if shard.attempts < MOST_ATTEMPTS:
             lease = shards.take(connection, shard, owner, now)
-            return ClaimedShard(run=runs.get(connection, shard.run_id), lease=lease)
+            return ClaimedShard(run=runs.get(connection, shard.run_id), lease=lease, slot=survey.slot_of[shard.run_id])
         give_up(engine, connection, shard)
     return None
 
@@ -99,8 +101,9 @@ class _Survey:
         self._policies = {policy.name: policy for policy in engine.project.policies.policies}
         self._paused = {pause.target for pause in pauses.known(connection)}
         self._runs = runs.unfinished(connection)
-        self._of_slots = slot_leases.runs_of_slots(connection)
-        self._shards = {run.id: shards.of_run(connection, run.id) for run in self._runs}
+        #: run -> slot, by their ids
+        self.slot_of = slot_leases.runs_of_slots(connection)
+        self._shards = shards.of_runs(connection, [run.id for run in self._runs])
         self._slots = slots.in_state(connection, SlotState.DUE)
         self._workers: dict[str, set[str]] = defaultdict(set)
         self._served: dict[str, datetime] = {}
@@ -115,19 +118,23 @@ class _Survey:
             if slot.policy in self._policies and slot.owner is not None and slot_leases.is_leased(slot, self._now):
                 self._workers[_source(self._policies[slot.policy].records)].add(slot.owner)
 
-    def shards(self) -> list[Shard]:
+    def waiting(self) -> list[Slot | Shard]:
+        """All that may be worked on now, the next first."""
+        return sorted([*self._due(), *self._open()], key=self._turn)
+
+    def _open(self) -> list[Shard]:
         """Open shards that may be worked on now, of runs that slots became; a person's own runs are the person's."""
         return [
             shard
             for run in self._runs
-            if run.id in self._of_slots and run.state in _WORKED_ON and run.id not in self._paused
+            if run.id in self.slot_of and run.state in _WORKED_ON and run.id not in self._paused
             if self._may_work(run.policy, run.records)
             for shard in self._shards[run.id]
             if shard.state is ShardState.OPEN
             if not shard.is_leased(self._now) and self._has_come(shard.not_before)
         ]
 
-    def slots(self) -> list[Slot]:
+    def _due(self) -> list[Slot]:
         """Slots whose run may begin now: of each policy the first, unless a run of the policy is under way."""
         first = {slot.policy: slot for slot in reversed(self._slots)}
         return [
@@ -138,7 +145,7 @@ class _Survey:
             if not slot_leases.is_leased(slot, self._now) and not self._under_way(slot.policy)
         ]
 
-    def turn(self, item: Slot | Shard) -> tuple[str, str, str, int]:
+    def _turn(self, item: Slot | Shard) -> tuple[str, str, str, int]:
         """What waiting items are ordered by."""
         if isinstance(item, Slot):
             return (self._last(item.policy), "", item.due_at.isoformat(), 0)
@@ -162,7 +169,7 @@ class _Survey:
     def _under_way(self, policy: str) -> bool:
         """Whether a run of the policy is being done: by workers, or by a person who is there."""
         return any(
-            (run.id in self._of_slots and run.state in _WORKED_ON)
+            (run.id in self.slot_of and run.state in _WORKED_ON)
             or any(shard.is_leased(self._now) for shard in self._shards[run.id])
             for run in self._runs
             if run.policy == policy

@@ -13,6 +13,7 @@ from retention.disposition.windows import Windows
 from retention.errors import SourceFailed
 from retention.sources.read import Widen
 from retention.sources.source import SourceBusy
+from retention.trace import carried
 
 #: a row that the application changes meanwhile, a deadlock or a lock that is busy: the batch is tried again this often
 ATTEMPTS = 6
@@ -25,7 +26,7 @@ def execute(job: Job, windows: Windows) -> None:
     """
     failed = threading.Event()
     with ThreadPoolExecutor(max_workers=job.source.in_flight, thread_name_prefix="lane") as pool:
-        lanes = [pool.submit(_work, job, windows, failed) for _ in range(job.source.in_flight)]
+        lanes = [pool.submit(carried(_work), job, windows, failed) for _ in range(job.source.in_flight)]
         for lane in as_completed(lanes):
             if lane.exception() is not None:
                 failed.set()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from retention.disposition.archived import ArchivedRecord, find_archived, find_unprovable
 from retention.disposition.held import HeldView, read_holds
 from retention.holds.hold import Hold
-from retention.policy.calendar import day_start
+from retention.policy.calendar import day_start, local_day
 from retention.policy.clock import Moment, expires
 from retention.policy.decide import Decision, Fate, Record, decide, moment_of
 from retention.policy.policy import Retain
@@ -70,17 +70,19 @@ def explain(engine: Engine, address: str, text: str, as_of: datetime) -> Explana
         decision=decision,
         holds=covering,
         archived=archived,
-        outcome=_gone(archived)
+        outcome=_gone(engine, archived)
         if record is None or decision is None
         else _outcome(engine, record, bound, decision, covering),
     )
 
 
-def _gone(archived: tuple[ArchivedRecord, ...]) -> str:
+def _gone(engine: Engine, archived: tuple[ArchivedRecord, ...]) -> str:
     if not archived:
         return "There is no such record, and no archive of ours holds it."
     last = archived[-1]
-    went = f"archived and deleted on {last.batch.resolved_at:%Y-%m-%d} by run {last.run.id} under {last.run.policy}"
+    assert last.batch.resolved_at is not None
+    day = local_day(last.batch.resolved_at, engine.project.policies.timezone)
+    went = f"archived and deleted on {day} by run {last.run.id} under {last.run.policy}"
     if last.inclusion is not None:
         return f"It was {went}."
     went = went if last.batch.archive is not None else went.removeprefix("archived and ")
@@ -89,8 +91,9 @@ def _gone(archived: tuple[ArchivedRecord, ...]) -> str:
         return f"{what}; they were not archived, so nobody can tell whether it was one of them."
     if last.batch.destroyed_at is None:
         return f"{what}; their archive copy is being destroyed by run {last.batch.destroyed_by_run}."
+    day = local_day(last.batch.destroyed_at, engine.project.policies.timezone)
     return (
-        f"{what}; their archive copy was destroyed on {last.batch.destroyed_at:%Y-%m-%d} by run"
+        f"{what}; their archive copy was destroyed on {day} by run"
         f" {last.batch.destroyed_by_run}, so nobody can tell any more whether it was one of them."
     )
 
@@ -115,10 +118,10 @@ def _outcome(engine: Engine, record: Record, bound: BoundClass, decision: Decisi
 
 
 def _protects(hold: Hold, engine: Engine) -> str:
-    grace = engine.project.config.hold_release_grace
+    grace, zone = engine.project.config.hold_release_grace, engine.project.policies.timezone
     if hold.released_at is None:
         return f"{hold.id} covers it until it is released, and for {_span(grace)} after"
-    return f"{hold.id} is released and protects it until {hold.released_at + grace:%Y-%m-%d %H:%M} UTC"
+    return f"{hold.id} is released and protects it until {(hold.released_at + grace).astimezone(zone):%Y-%m-%d %H:%M} ({zone})"
 
 
 def _span(grace: timedelta) -> str:
@@ -143,7 +146,7 @@ def _last_expiry(engine: Engine, record: Record, bound: BoundClass, decision: De
         if end is None:
             return None
         if isinstance(end, datetime):
-            instants[end] = f"after {end:%Y-%m-%d %H:%M:%S} UTC"
+            instants[end] = f"after {end.astimezone(zone):%Y-%m-%d %H:%M:%S} ({zone})"
         else:
             instants[day_start(end, zone)] = f"on or after {end}"
     return instants[max(instants)]

@@ -54,18 +54,20 @@ def resume(engine: Engine, target: str | None, *, reason: str) -> list[str]:
     return going_on
 
 
-def cancel(engine: Engine, target: str, *, reason: str) -> Run:
-    """End a run, or the policy's run that is not over: nothing more of it is done. What was done stays done, and its next
-    slot plans anew. Raises as `pause` does, and NotFound where the policy has no such run."""
+def cancel(engine: Engine, target: str, *, reason: str) -> list[Run]:
+    """End a run, or every run of the policy that is not over: nothing more of it is done. What was done stays done, and its
+    next slot plans anew. Raises as `pause` does, and NotFound where the policy has no such run."""
     said = _said(engine, target, reason)
     with engine.control.write() as connection:
         _known(engine, connection, target, of=[])
-        for run in _of(connection, target):
-            # from here on nobody can prepare a batch of it; what is prepared is decided by the source
-            return runs.move(
-                connection, run.id, RunState.CANCELLED, reason=f"{said.by}: {reason}", at=said.at, by=said.by
-            )
-    raise NotFound(f"{target} has no run that is not over", hint="`retention runs` lists them")
+        # from here on nobody can prepare a batch of it; what is prepared is decided by the source
+        ended = [
+            runs.move(connection, run.id, RunState.CANCELLED, reason=f"{said.by}: {reason}", at=said.at, by=said.by)
+            for run in _of(connection, target)
+        ]
+    if not ended:
+        raise NotFound(f"{target} has no run that is not over", hint="`retention runs` lists them")
+    return ended
 
 
 def _said(engine: Engine, target: str | None, reason: str) -> Pause:

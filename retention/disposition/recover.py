@@ -1,18 +1,17 @@
-"""After a crash: what was prepared is judged by the source; what was never prepared is litter and is removed."""
+"""After a crash: what was prepared is judged by the source; what was never prepared is litter (`litter.py`)."""
 
 from __future__ import annotations
 
 import json
+import logging
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from retention.archive.find import rows_of
-from retention.archive.store import CopyLocked, Store
-from retention.archive.write import discard
 from retention.disposition.archived import read_manifest
 from retention.disposition.archived_values import key_texts
+from retention.disposition.litter import drop, remove_litter, still_there
 from retention.disposition.lock import lock_copies
 from retention.errors import InDoubt
 from retention.failpoint import failpoint
@@ -21,14 +20,15 @@ from retention.ledger.batches import Batch, BatchState
 from retention.ledger.owner import SILENCE, new_owner
 from retention.ledger.runs import Run
 from retention.ledger.shards import Lease, ShardState
-from retention.sources.keys import key_from_text
-from retention.sources.presence import count_present
 from retention.sources.source import Outcome
+from retention.trace import doing
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from retention.disposition.engine import Engine
+
+_log = logging.getLogger("retention.recover")
 
 #: how long a server may take to notice that the process behind an open transaction is gone
 OPEN_SECONDS = 15.0
@@ -94,7 +94,6 @@ def _take_what_was_left(engine: Engine, run: Run, owner: str) -> tuple[list[Leas
         free = [one for one in left if not one.is_leased(now)]
         if not any(one.owner is not None for one in free) and not batches.in_doubt(connection, run.id):
             return [], False
-        free = [one if one.owner is None else shards.died(connection, one) for one in free]
         # the death counts here too: what kills each process that works on it would otherwise be tried for ever
         free = [one if one.owner is None else shards.died(connection, one) for one in free]
         return [shards.take(connection, one, owner, now) for one in free], len(free) == len(left)
@@ -110,6 +109,14 @@ def in_doubt(engine: Engine, lease: Lease) -> list[Batch]:
 
 def settle(engine: Engine, batch: Batch) -> BatchState:
     """Ask the source what became of a prepared batch, and write it down. Raises InDoubt where it cannot tell."""
+    with doing("settle", run=batch.run_id, batch=batch.id) as tell:
+        state = _settle(engine, batch)
+        tell(state=state.value)
+        _log.info("batch.settled", extra={"state": state.value})
+        return state
+
+
+def _settle(engine: Engine, batch: Batch) -> BatchState:
     committed = _committed(engine, batch)
     failpoint("settle.judged")
     if committed:
@@ -134,36 +141,12 @@ def note_committed(engine: Engine, connection: Connection, batch_id: str) -> Non
         batches.commit(connection, batch_id, engine.now())
 
 
-def remove_litter(engine: Engine, run: Run) -> None:
-    """Remove what a killed process left in the archive for this run: files that no batch row knows, and those of
-    aborted batches. Safe because this process owns what is not done of the run: nobody else can prepare a batch of it."""
-    source, _, record_class = run.records.partition(".")
-    folder = f"{source}/{record_class}/{run.as_of.year:04}/{run.id}/"
-    with engine.control.read() as connection:
-        known = set(batches.known_paths(connection, run.id))
-    for name in engine.project.config.archives:  # the policy may name another one by now
-        store = engine.store(name)
-        if store.is_archive():
-            # beside the marker lies what a process left that was killed while it made the archive
-            beside = [path for path in store.leftovers() if "/" not in path]
-            found = (*store.paths(folder), *store.leftovers(folder), *beside)
-            _drop(store, [path for path in found if path not in known])
-
-
-def _drop(store: Store, paths: list[str]) -> None:
-    """Remove them, but for what the archive's own lock keeps (a bucket that locks whatever is written): nobody can remove
-    that, it is in nobody's way, and `archive verify` names it until it is gone."""
-    for path in paths:
-        with suppress(CopyLocked):
-            discard(store, [path])
-
-
 def _discard(engine: Engine, batch: Batch) -> None:
     if batch.archive is None or batch.manifest is None:
         return
     with engine.control.read() as connection:
         paths = [file.path for file in batches.files(connection, batch.id)]
-    _drop(engine.store(batch.archive), [batch.manifest, *paths])
+    drop(engine.store(batch.archive), [batch.manifest, *paths])
 
 
 def _committed(engine: Engine, batch: Batch) -> bool:
@@ -193,16 +176,9 @@ def _outcome(engine: Engine, batch: Batch, transaction: str) -> Outcome:
 
 def _gone(engine: Engine, batch: Batch) -> bool:
     """Whether the batch's records are gone: none there is committed, all there is rolled back, anything else is for a
-    person. The fence is passed first, so that nobody is in the middle of deleting them."""
-    bound = engine.bound(batch.records)
-    keys = [key_from_text(bound, text) for text in _keys(engine, batch)]
-    session = bound.source.session()
-    try:
-        session.pass_fence([batch.records])
-        session.begin(write=True)
-        present = count_present(session, bound, keys)
-    finally:
-        session.close()
+    person."""
+    keys = _keys(engine, batch)
+    present = still_there(engine, batch.records, keys)
     if present == 0:
         return True
     if present == len(keys):

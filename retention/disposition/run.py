@@ -18,6 +18,7 @@ from retention.errors import InDoubt, InputError, Refused, RetentionError
 from retention.ledger import batches, chain, runs, shards
 from retention.ledger.owner import new_owner
 from retention.ledger.runs import Run, RunKind, RunState
+from retention.trace import doing
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -176,8 +177,9 @@ def perform(engine: Engine, run: Run, *, progress: Callable[[Disposed], None], s
                     break
                 try:
                     # who is told to stop leaves the end, which may count everything once more, to the next one
-                    if serve(engine, run, lease, progress=progress, go_on=pace) and not stop.is_set():
-                        done = complete(engine, run, lease, lambda: time.monotonic() - started)
+                    with doing("slice", run=run.id, policy=run.policy, shard=lease.number):
+                        if serve(engine, run, lease, progress=progress, go_on=pace) and not stop.is_set():
+                            done = complete(engine, run, lease, lambda: time.monotonic() - started)
                 except RetentionError as error:
                     with engine.control.write() as connection:
                         if shards.still_leased(connection, lease):  # else it is not ours to end

@@ -11,8 +11,8 @@ from retention.disposition.claim import given_up_reason
 from retention.disposition.execute import execute
 from retention.disposition.held import read_holds, refuse_damaged
 from retention.disposition.job import Disposed, Job
+from retention.disposition.litter import remove_litter
 from retention.disposition.plan import make_plan
-from retention.disposition.recover import remove_litter
 from retention.disposition.windows import Windows
 from retention.ledger import batches, chain, observations, runs, shards
 from retention.ledger.observations import Observation

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -40,9 +41,11 @@ from retention.ledger.runs import Run, RunState, RunTaken
 from retention.ledger.shards import Lease
 from retention.ledger.slots import Slot, SlotState
 from retention.sources import statements
+from retention.trace import Tell, doing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from retention.disposition.engine import Engine
     from retention.holds.scope import Key
@@ -77,13 +80,29 @@ def work(engine: Engine, *, seconds: float, stop: threading.Event) -> bool:
         with engine.control.write() as connection:
             claimed = claim(engine, connection, owner)
         if isinstance(claimed, ClaimedSlot):
-            _begin(engine, claimed)
+            slot = claimed.slot
+            with doing("slot", slot=slot.id, policy=slot.policy) as tell, _told():
+                _log.info("slot.taken", attempts=slot.attempts)
+                _begin(engine, claimed, tell)
         elif claimed is not None:
-            _work_on(engine, claimed, seconds, stop)
+            run, shard = claimed.run, claimed.lease.number
+            with doing("slice", slot=claimed.slot, run=run.id, policy=run.policy, shard=shard), _told():
+                _log.info("shard.taken")
+                _work_on(engine, claimed, seconds, stop)
     except ControlFailed:
         end(owner)  # others wait until its lease runs out, this process need not
         raise
     return claimed is not None
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say of what is in hand that the control database failed: who catches it does not know any more what it was."""
+    try:
+        yield
+    except ControlFailed as error:
+        _log.error("control.failed", message=error.message)
+        raise
 
 
 def begin_slot(engine: Engine, slot: Slot, owner: str) -> Run | None:
@@ -102,8 +121,7 @@ def begin_slot(engine: Engine, slot: Slot, owner: str) -> Run | None:
     for batch in doubts:
         settle(engine, batch)
     as_of = slot.due_at if policy.missed == "run all" else engine.now()
-    plan = make_plan(engine, [policy], as_of).policies[0]
-    ends = _ends(engine, policy, plan)
+    plan, ends = _planned(engine, policy, as_of)
     failpoint("slot.planned")
     with engine.control.write() as connection:
         if not slot_leases.still_leased(connection, slot, owner):
@@ -114,15 +132,25 @@ def begin_slot(engine: Engine, slot: Slot, owner: str) -> Run | None:
             runs.move(connection, run.id, RunState.CANCELLED, reason=reason, at=engine.now())
         made = write_down(engine, connection, policy, plan, as_of, ends)
         slots.move(connection, slot, SlotState.BEGUN, reason=f"run {made.id} began", at=engine.now(), run_id=made.id)
-    _log.info("slot.begun", slot=slot.id, run=made.id, state=made.state.value, due=plan.due, shards=len(ends) + 1)
+    _log.info("slot.begun", run=made.id, state=made.state.value, due=plan.due, shards=len(ends) + 1)
     return made
 
 
-def _begin(engine: Engine, claimed: ClaimedSlot) -> None:
+def _planned(engine: Engine, policy: Policy, as_of: datetime) -> tuple[PolicyPlan, list[Key]]:
+    """The policy's plan, and where to cut its run into shards."""
+    with doing("plan", policy=policy.name) as tell:
+        plan = make_plan(engine, [policy], as_of).policies[0]
+        tell(due=plan.due)
+        return plan, _ends(engine, policy, plan)
+
+
+def _begin(engine: Engine, claimed: ClaimedSlot, tell: Tell) -> None:
     slot, owner = claimed.slot, claimed.owner
     try:
         with heartbeat(engine, lambda connection, now: slot_leases.seen(connection, slot, owner, now)):
-            begin_slot(engine, slot, owner)
+            made = begin_slot(engine, slot, owner)
+        if made is not None:
+            tell(run=made.id)
     except ControlFailed:
         raise
     except Exception as error:  # whatever it is: the slot is tried again later, and others are not kept from their turn
@@ -133,7 +161,7 @@ def _slot_failed(engine: Engine, claimed: ClaimedSlot, error: Exception) -> None
     slot, reason = claimed.slot, _reason(error)
     counted = 0 if isinstance(error, RunTaken | HoldPending) else 1
     attempts = slot.attempts + counted
-    _log.warning("slot.failed", slot=slot.id, attempts=attempts, error=reason, exc_info=_bug(error))
+    _log.warning("slot.failed", attempts=attempts, error=reason, exc_info=_bug(error))
     with engine.control.write() as connection:
         if counted and (attempts >= MOST_ATTEMPTS or not _may_pass(error)):
             if slot_leases.still_leased(connection, slot, claimed.owner):
@@ -146,20 +174,19 @@ def _slot_failed(engine: Engine, claimed: ClaimedSlot, error: Exception) -> None
 
 def _work_on(engine: Engine, claimed: ClaimedShard, seconds: float, stop: threading.Event) -> None:
     run, lease = claimed.run, claimed.lease
-    log = _log.bind(run=run.id, policy=run.policy, shard=lease.number)
     try:
         with heartbeat(engine, lambda connection, now: shards.seen(connection, run.id, lease.owner, now)) as lost:
             ready = _ready(engine, run, lease)
             if ready is not None:
                 _slice(engine, ready, lease, seconds, lambda: stop.is_set() or lost.is_set())
     except RunTaken as error:
-        log.warning("shard.lost", error=error.message)
+        _log.warning("shard.lost", error=error.message)
     except ControlFailed:
         raise
     except (
         Exception
     ) as error:  # whatever it is: the shard is tried again later, and others are not kept from their turn
-        log.warning("shard.failed", error=_reason(error), exc_info=_bug(error))
+        _log.warning("shard.failed", error=_reason(error), exc_info=_bug(error))
         _shard_failed(engine, run, lease, error)
     finally:
         with engine.control.write() as connection:
@@ -191,16 +218,16 @@ def _plan_anew(engine: Engine, run: Run, policy: Policy | None, reason: str) -> 
 
     What others have in hand of it is done or rolled back; from here on they can prepare nothing.
     """
-    plan = None if policy is None else make_plan(engine, [policy], engine.now()).policies[0]
-    ends = () if policy is None or plan is None else _ends(engine, policy, plan)
+    planned = None if policy is None else _planned(engine, policy, engine.now())
     with engine.control.write() as connection:
         if runs.get(connection, run.id).state is not run.state:
             return
         runs.move(connection, run.id, RunState.CANCELLED, reason=reason, at=engine.now())
-        if policy is not None and plan is not None:
+        if policy is not None and planned is not None:
+            plan, ends = planned
             made = write_down(engine, connection, policy, plan, engine.now(), ends)
             slot_leases.renew(connection, run.id, made.id, reason=f"{reason}: run {made.id}", at=engine.now())
-    _log.warning("run.replaced", run=run.id, policy=run.policy, reason=reason)
+    _log.warning("run.replaced", reason=reason)
 
 
 def _slice(engine: Engine, run: Run, lease: Lease, seconds: float, stopped: Callable[[], bool]) -> None:
@@ -215,9 +242,12 @@ def _slice(engine: Engine, run: Run, lease: Lease, seconds: float, stopped: Call
     pace = Pace(engine, run, over=over, patient=False)
     done = serve(engine, run, lease, progress=lambda batch: None, go_on=pace)
     if done and not stopped():  # the end may count everything once more: who is told to stop leaves it to the next one
-        complete(engine, run, lease, lambda: (engine.now() - run.created_at).total_seconds())
+        ended = complete(engine, run, lease, lambda: (engine.now() - run.created_at).total_seconds())
+        _log.info("shard.done")
+        if ended is not None:
+            _log.info("run.ended", state=ended.state, deleted=ended.deleted, batches=ended.batches, held=ended.held)
     elif pace.waits_for is not None:
-        _log.info("shard.waits", run=run.id, shard=lease.number, reason=pace.waits_for)
+        _log.info("shard.waits", reason=pace.waits_for)
         with engine.control.write() as connection:
             shards.wait(connection, lease, not_before=engine.now() + timedelta(seconds=ASK_AGAIN))
 

@@ -14,6 +14,8 @@ import sqlalchemy as sa
 
 from retention.errors import ControlFailed, InputError
 from retention.failpoint import failpoint
+from retention.trace import carried
+from retention.url import LIBPQ
 
 #: how long a writer waits for the one before it, in seconds
 PATIENCE = 30
@@ -63,7 +65,8 @@ def sqlite_file(url: sa.URL) -> Path:
 def make_engine(url: sa.URL) -> sa.Engine:
     """A pool of connections that threads may share. Opens none yet."""
     if not is_sqlite(url):
-        return sa.create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+        patience = {name: value for name, value in LIBPQ.items() if name not in url.query}
+        return sa.create_engine(url, pool_pre_ping=True, connect_args=patience)
     engine = sa.create_engine(url, connect_args={"timeout": PATIENCE})
 
     @sa.event.listens_for(engine, "connect")
@@ -115,7 +118,7 @@ def _told() -> Iterator[None]:
     """Say that another process is writing, if that lasts: a command that waits in silence looks as if it hung."""
     notice = threading.Timer(
         NOTICE,
-        _log.warning,
+        carried(_log.warning),
         [f"waiting for another process that writes to the control database, {PATIENCE} seconds at most"],
     )
     notice.daemon = True

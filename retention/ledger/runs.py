@@ -17,6 +17,7 @@ from retention.errors import NotFound, Refused
 from retention.ledger import chain, tables
 from retention.ledger.canonical import canonical, sha256
 from retention.ledger.times import instant, maybe_instant, stamp
+from retention.trace import run_ended
 
 
 class RunTaken(Refused):
@@ -213,6 +214,9 @@ def move(
         connection.execute(shard.update().where(shard.c.run_id == run_id).values(owner=None, owner_seen_at=None))
     connection.execute(tables.run.update().where(tables.run.c.id == run_id).values(values))
     chain.append(connection, kind=ENTRY[to], subject=run_id, body=body, at=at)
+    if to in FINAL or to is RunState.FAILED:
+        failed = to is RunState.FAILED
+        run_ended(run_id, policy=run.policy, state=to.value, failed=failed, took=at - run.created_at)
     return get(connection, run_id)
 
 

@@ -84,8 +84,16 @@ def create(connection: sa.Connection, run_id: str, ends: Sequence[Key] = ()) -> 
 
 def of_run(connection: sa.Connection, run_id: str) -> list[Shard]:
     """The run's shards, in the order of their keys."""
-    query = tables.shard.select().where(tables.shard.c.run_id == run_id).order_by(tables.shard.c.number)
-    return [shard_of(row._asdict()) for row in connection.execute(query)]
+    return of_runs(connection, [run_id])[run_id]
+
+
+def of_runs(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, list[Shard]]:
+    """The shards of each of the runs, in the order of their keys."""
+    query = tables.shard.select().where(tables.shard.c.run_id.in_(run_ids)).order_by(tables.shard.c.number)
+    found: dict[str, list[Shard]] = {run_id: [] for run_id in run_ids}
+    for row in connection.execute(query):
+        found[row.run_id].append(shard_of(row._asdict()))
+    return found
 
 
 def get(connection: sa.Connection, run_id: str, number: int) -> Shard:

@@ -61,9 +61,11 @@ def renew(connection: sa.Connection, run_id: str, new_run_id: str, *, reason: st
     chain.append(connection, kind=slots.ENTRY[SlotState.BEGUN], subject=slot.id, body=body, at=at)
 
 
-def runs_of_slots(connection: sa.Connection) -> set[str]:
-    """The ids of the runs that slots became."""
-    return set(connection.scalars(sa.select(tables.slot.c.run_id).where(tables.slot.c.run_id.is_not(None))))
+def runs_of_slots(connection: sa.Connection) -> dict[str, str]:
+    """The runs that slots became: each one's id, and its slot's."""
+    table = tables.slot
+    query = sa.select(table.c.run_id, table.c.policy, table.c.local_time).where(table.c.run_id.is_not(None))
+    return {run_id: slots.slot_id(policy, local_time) for run_id, policy, local_time in connection.execute(query)}
 
 
 def _update(connection: sa.Connection, slot: Slot, values: Mapping[str, Any]) -> None:

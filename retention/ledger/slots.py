@@ -70,7 +70,12 @@ class Slot:
     @property
     def id(self) -> str:
         """``policy@2026-10-01T02:00``: what the ledger and the logs call it."""
-        return f"{self.policy}@{self.local_time}"
+        return slot_id(self.policy, self.local_time)
+
+
+def slot_id(policy: str, local_time: str) -> str:
+    """What the ledger and the logs call the slot."""
+    return f"{policy}@{local_time}"
 
 
 def open_slot(

@@ -51,6 +51,8 @@ def _node(form: Form, text: str) -> Node | None:
     if assignment is None:
         node, problems = parse_document(text.encode(errors="replace"), mark.file)
         form.problems.extend(problems)
+        if isinstance(node, Value):
+            form.refuse(mark, f"it is {kind(node)}", "write status=closed, or a block, as in '{amount: {at least: 5}}'")
         return node
     column, value = assignment.groups()
     meant: Node | None = Value(mark=mark, text=value, value=scalar(value))

@@ -31,8 +31,9 @@ SETTINGS: dict[str, Any] = {
     "task_reject_on_worker_lost": False,
     "worker_max_tasks_per_child": 200,
     "worker_max_memory_per_child": 400_000,
-    "task_soft_time_limit": 240,
-    "task_time_limit": 300,
+    # a slot's plan is one task, however large the class; leases, not limits, tell who is at work
+    "task_soft_time_limit": 6 * 3600,
+    "task_time_limit": 6 * 3600 + 60,
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
     "broker_pool_limit": 4,

@@ -1,21 +1,26 @@
 """Logs: one JSON object a line on standard output, of this program and of what it is built on.
 
-Every line has ``event``, ``level``, ``logger`` and ``at`` (UTC), and the ids that belong to it: ``slot``, ``run``,
-``shard``, ``batch``, ``policy``. An id followed through the lines of all processes tells the story of a run.
+Every line has ``event``, ``level``, ``logger``, ``at`` (UTC) and ``process``, and the ids of what is done there: ``slot``,
+``run``, ``shard``, ``batch``, ``policy``. An id followed through the lines of all processes tells the story of a run.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from collections.abc import MutableMapping
+from typing import Any
 
 import structlog
+
+from retention.trace import ids
 
 
 def log_as_json(level: int = logging.INFO) -> None:
     """Send every log line of this process to standard output, as JSON."""
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _with_ids,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
@@ -44,3 +49,8 @@ def log_as_json(level: int = logging.INFO) -> None:
     logging.captureWarnings(True)
     for chatty in ("alembic", "kombu", "amqp"):
         logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
+
+
+def _with_ids(_logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Who says it, what this thread is at work on, and what the line itself says."""
+    return {"process": os.getpid(), **ids(), **line}

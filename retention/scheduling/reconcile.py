@@ -74,8 +74,7 @@ class Reconciler:
         with engine.control.write() as connection:
             workers.seen(connection, name=this_process(), kind=self._kind, doing=None, at=engine.now())
         self._tell(engine)  # first: settling may have to wait for a source that is away
-        for one in recover(engine):
-            _log.warning("batch.settled", batch=one.batch.id, run=one.batch.run_id, state=one.state.value)
+        recover(engine)
         with engine.control.read() as connection:
             running = any(run.state is RunState.RUNNING for run in runs.unfinished(connection))
             return BUSY if running or slots.in_state(connection, SlotState.DUE) else IDLE

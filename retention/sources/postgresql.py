@@ -18,6 +18,7 @@ from retention.sources.postgresql_schema import read_table, read_tables
 from retention.sources.source import Outcome, Source, SourceBusy, fence_key, names
 from retention.sources.sql import column as sa_column
 from retention.sources.table import Column, Table
+from retention.url import LIBPQ
 
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Cursor
@@ -38,6 +39,8 @@ _SETTINGS = {
     "lock_timeout": "10s",
     # a suspended worker does not keep its locks for ever
     "idle_in_transaction_session_timeout": "10min",
+    # nor does one that was suspended while it read; over a unix socket the server cannot tell, and waits
+    "tcp_user_timeout": "10min",
 }
 
 #: Arrow carries every value of these without loss (dates and timestamps: within the years 1 to 9999, which is checked)
@@ -146,7 +149,8 @@ class PostgresqlSource(Source):
 
     def __init__(self, name: str, url: str) -> None:
         self.name = name
-        self._url = make_url(url).set(drivername="postgresql")
+        parsed = make_url(url).set(drivername="postgresql")
+        self._url = parsed.set(query={**LIBPQ, **parsed.query})
         # "named" does not double the percent signs in literals, as the styles of %s would
         self.dialect = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
         # standard_conforming_strings is on in every session: a backslash is a backslash

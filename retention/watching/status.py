@@ -12,11 +12,13 @@ from retention.disposition.claim import waiting
 from retention.ledger import observations, pauses, policy_loads, runs, shards, slots, tallies, workers
 from retention.ledger.observations import EVERYTHING
 from retention.ledger.runs import RunState
-from retention.ledger.shards import ShardState
+from retention.ledger.shards import Shard, ShardState
 from retention.ledger.slots import Slot, SlotState
 from retention.scheduling import cron
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import Connection
 
     from retention.disposition.engine import Engine
@@ -107,6 +109,7 @@ class _Reader:
         connection, now = self._connection, self._now
         everybody = workers.known(connection)
         unfinished = runs.unfinished(connection)
+        every = shards.of_runs(connection, [run.id for run in unfinished])
         due = waiting(self._engine, connection)
         holds = tallies.holds_by_state(connection)
         oldest = tallies.oldest_hold(connection)
@@ -116,7 +119,7 @@ class _Reader:
         status = Status(
             at=now.isoformat(),
             policies=self._policies(),
-            runs=tuple(self._run(run) for run in unfinished),
+            runs=tuple(self._run(run, every[run.id]) for run in unfinished),
             runs_by_state=tallies.runs_by_state(connection),
             queue_depth=len(due),
             queue_oldest_seconds=max((self._waited(item) for item in due), default=0.0),
@@ -137,7 +140,7 @@ class _Reader:
                 for one in pauses.known(connection)
             ),
             batches_in_doubt=tallies.in_doubt(connection, before=now - DOUBT),
-            quarantined=self._quarantined(unfinished),
+            quarantined=self._quarantined(unfinished, every),
             policy_load=None
             if newest is None
             else {
@@ -189,13 +192,12 @@ class _Reader:
             "counted_at": debt.at.isoformat(),
         }
 
-    def _run(self, run: Run) -> RunStatus:
+    def _run(self, run: Run, every: list[Shard]) -> RunStatus:
         planned = int((run.plan or {}).get("due", 0))
         done = tallies.deleted_in_run(self._connection, run.id)
         rate = tallies.deleted_in_run(self._connection, run.id, since=self._now - RATE) / min(
             RATE.total_seconds(), max(self._age(run.created_at), 1.0)
         )
-        every = shards.of_run(self._connection, run.id)
         return RunStatus(
             run=run.id,
             policy=run.policy,
@@ -208,7 +210,7 @@ class _Reader:
             shards={state.value: sum(one.state is state for one in every) for state in ShardState},
         )
 
-    def _quarantined(self, unfinished: list[Run]) -> tuple[dict[str, object], ...]:
+    def _quarantined(self, unfinished: list[Run], every: Mapping[str, list[Shard]]) -> tuple[dict[str, object], ...]:
         given_up = slots.in_state(self._connection, SlotState.QUARANTINED)
         # one that a later slot of the policy has done the work of needs nobody any more
         newest = slots.newest(self._connection, [slot.policy for slot in given_up])
@@ -218,7 +220,7 @@ class _Reader:
             if newest[slot.policy][0] == slot
         ]
         for run in unfinished:
-            for shard in shards.of_run(self._connection, run.id):
+            for shard in every[run.id]:
                 if shard.state is ShardState.QUARANTINED:
                     found.append({"run": run.id, "shard": shard.number, "policy": run.policy, "reason": shard.error})
         return tuple(found)
@@ -235,7 +237,7 @@ class _Reader:
             for name in sorted(self._engine.project.config.archives)
         )
 
-    def _waited(self, item: Slot | shards.Shard) -> float:
+    def _waited(self, item: Slot | Shard) -> float:
         if isinstance(item, Slot):
             return self._age(max(item.due_at, item.not_before or item.due_at))
         since = [moment for moment in (item.served_at, item.not_before) if moment is not None]

@@ -1,7 +1,8 @@
 """Take each protection out, one at a time, and see the test fail that is there for it: `python -m tests.mutations`.
 
-The mutations are applied to a copy of the tree; nothing here changes the tree itself. Names as arguments run those alone;
-``--list`` only lists. The exit status is 1 where a mutation survived its test, or no longer applies.
+The mutations are applied to copies of the tree, two at a time; nothing here changes the tree itself. Names of mutations or
+promises as arguments run those alone; ``--list`` only lists, ``--one`` runs one at a time. The exit status is 1 where a
+mutation survived its test, or no longer applies.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import Queue
 
 from tests.mutations.table import MUTATIONS, Mutation
 
@@ -53,27 +56,44 @@ def caught(mutation: Mutation, tree: Path) -> tuple[bool, str]:
     return done.returncode == 1 and bool(failures), (failures or done.stdout.splitlines() or ["nothing"])[-1]
 
 
+def timed(mutation: Mutation, trees: Queue[Path]) -> tuple[Mutation, bool, str, float]:
+    """`caught`, in whichever copy is free, and how many seconds it took."""
+    tree = trees.get()
+    started = time.monotonic()
+    try:
+        found, line = caught(mutation, tree)
+    except ValueError as error:
+        found, line = False, str(error)
+    finally:
+        trees.put(tree)
+    return mutation, found, line, time.monotonic() - started
+
+
 def main(words: list[str]) -> int:
     """Run the named mutations, or all."""
-    chosen = [one for one in MUTATIONS if not words or one.name in words or one.promise in words]
-    if words == ["--list"]:
+    names = [word for word in words if not word.startswith("--")]
+    chosen = [one for one in MUTATIONS if not names or one.name in names or one.promise in names]
+    if "--list" in words:
         for one in MUTATIONS:
-            print(f"{one.promise}  {one.name:<36} {one.test}")
+            print(f"{one.promise}  {one.name:<52} {one.test}")
         return 0
-    survived = []
-    with tempfile.TemporaryDirectory(prefix="retention-mutations-") as folder:
-        tree = Path(folder) / "tree"
-        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "__pycache__", "*.db", "archive-*"))
-        for one in chosen:
-            started = time.monotonic()
-            found, line = caught(one, tree)
-            print(
-                f"{one.promise}  {'caught  ' if found else 'SURVIVED'}  {one.name} ({time.monotonic() - started:.0f} s)"
-            )
+    if not chosen:
+        print(f"no mutation is named {', '.join(names)}: see --list")
+        return 2
+    began, survived = time.monotonic(), 0
+    at_once = 1 if "--one" in words else 2
+    with tempfile.TemporaryDirectory(prefix="retention-mutations-") as folder, ThreadPoolExecutor(at_once) as pool:
+        trees: Queue[Path] = Queue()
+        for number in range(at_once):
+            tree = Path(folder) / f"tree-{number}"
+            shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "__pycache__", "*.db", "archive-*"))
+            trees.put(tree)
+        for one, found, line, seconds in pool.map(lambda one: timed(one, trees), chosen):
+            print(f"{one.promise}  {'caught  ' if found else 'SURVIVED'}  {one.name} ({seconds:.0f} s)")
             print(f"    {line[:150]}", flush=True)
-            if not found:
-                survived.append(one.name)
-    print(f"{len(chosen) - len(survived)} of {len(chosen)} mutations were caught.")
+            survived += not found
+    minutes = (time.monotonic() - began) / 60
+    print(f"{len(chosen) - survived} of {len(chosen)} mutations were caught, in {minutes:.0f} minutes.")
     return 1 if survived else 0
 
 

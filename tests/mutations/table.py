@@ -80,6 +80,14 @@ MUTATIONS = (
         "[postgresql-a reference that cascades]",
     ),
     Mutation(
+        promise="P2",
+        name="the only copy is taken for litter",
+        file="retention/disposition/litter.py",
+        old="            litter -= _only_copies(engine, store, run, litter)\n",
+        new="",
+        test="tests/integration/scheduling/test_backup.py",
+    ),
+    Mutation(
         promise="P3",
         name="the deletion without the expiry",
         file="retention/sources/predicate.py",
@@ -180,9 +188,9 @@ MUTATIONS = (
     Mutation(
         promise="P6",
         name="nothing of a dead process is tidied up",
-        file="retention/disposition/recover.py",
-        old="            _drop(store, [path for path in found if path not in known])\n",
-        new="            del found\n",
+        file="retention/disposition/litter.py",
+        old="            drop(store, sorted({*litter, *store.leftovers(folder)}))\n",
+        new="            del litter\n",
         test="tests/proofs/test_crashes.py::test_each_step_as_a_kill[sqlite]",
     ),
     Mutation(

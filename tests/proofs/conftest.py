@@ -1,7 +1,7 @@
 """The sites of the proofs: one small project on each database, and commands in processes of their own.
 
 A new dialect joins by its parameter in `crm_url` (tests/conftest.py) and its tables in `TABLES` and `FILL` of the
-disposition's conftest: every proof then runs on it.
+disposition's conftest, and its large values in `LARGE` (test_environment.py): every proof then runs on it.
 """
 
 from __future__ import annotations

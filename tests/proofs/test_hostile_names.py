@@ -19,6 +19,7 @@ from retention.disposition import destroy, holding, restore
 from retention.errors import ArchiveFailed, RetentionError
 from retention.holds.scope import Keys, Subject, Tagged
 from tests.integration.disposition.conftest import Site
+from tests.proofs.cases import ROWS
 
 HOSTILE = {
     "quotes": 'it\'s "quoted" `so`',
@@ -130,6 +131,57 @@ def test_a_hostile_name_through_everything(plain_site: Site, what: str) -> None:
     for plan in destroy.plan_destruction(site.engine(), ("cold",)):
         destroy.destroy(site.engine(), plan)
     assert site.findings() == []
+
+
+#: a megabyte of it
+LONG = "x" * 1_000_000
+
+
+@pytest.mark.parametrize("where", ["table", "key", "created", "tags", "columns", "subjects", "class", "policy"])
+def test_a_name_of_a_megabyte_is_refused_in_words(plain_site: Site, where: str) -> None:
+    """No database and no file system has such names: the project says so, and nothing is touched."""
+    plain_site.fill(30)
+    written = plain_site.config.read_text()
+    config = yaml.safe_load(written)
+    declared = config["sources"]["crm"]["classes"]["activities"]
+    long: dict[str, object] = {
+        "table": LONG, "key": LONG, "created": LONG, "tags": {"column": LONG}, "columns": [LONG], "subjects": {LONG: LONG},
+    }  # fmt: skip
+    if where in long:
+        declared[where] = long[where]
+    elif where == "class":
+        config["sources"]["crm"]["classes"] = {LONG: declared}
+    path = plain_site.folder / "policies" / "service-notes.yaml"
+    policy = path.read_text()
+    if where == "policy":
+        path.write_text(policy.replace("policy: service-notes", f"policy: {LONG}"))
+    plain_site.config.write_text(yaml.safe_dump(config))
+    with pytest.raises(RetentionError) as told:
+        plain_site.run(LONG if where == "policy" else "service-notes")
+    assert told.value.exit_status in (2, 4)
+    plain_site.config.write_text(written)
+    path.write_text(policy)
+    assert plain_site.rows("SELECT count(*) FROM activity_logs") == [(30,)]
+
+
+def test_tags_and_values_of_a_megabyte(plain_site: Site) -> None:
+    plain_site.fill(ROWS)
+    tags = f"'[\"{LONG}\"]'" if plain_site.dialect == "sqlite" else f"'{{{LONG}}}'"
+    plain_site.run_sql(
+        plain_site.url, f"UPDATE activity_logs SET tags = {tags}, note = '{LONG}' WHERE id IN (15, 30, 31)"
+    )
+    plain_site.policy("service-notes", tags=f"[{LONG}]")
+    scope = Tagged(tag=f"{LONG}y", records=("crm.activities",))
+    holding.place(plain_site.engine(), matter=LONG, reason=LONG, scope=scope)
+    keys = Keys(records="crm.activities", count=1)
+    holding.place(plain_site.engine(), matter="M", reason="R", scope=keys, keys=["30"])
+    assert plain_site.run().deleted == 1
+    assert set(range(1, ROWS + 1)) - plain_site.ids() == {15}
+    assert plain_site.findings() == []
+    choice = restore.choose(plain_site.engine(), run=None, keys=["15"], where=(), address="crm.activities")
+    [back] = restore.restore(plain_site.engine(), choice, reason=LONG)
+    assert back.restored == 1
+    assert plain_site.rows("SELECT length(note) FROM activity_logs WHERE id = 15") == [(1_000_000,)]
 
 
 NAMES = st.text(max_size=30) | st.sampled_from(

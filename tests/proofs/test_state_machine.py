@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from retention import failpoint
 from retention.disposition import destroy, holding, restore
+from retention.disposition.clock import set_by_this_process
 from retention.disposition.recover import recover
 from retention.errors import NotFound, RetentionError
 from retention.failpoint import FailpointError
 from retention.holds.scope import Keys, Tagged
 from tests.proofs.cases import fresh
+from tests.proofs.commands import Commands
 
 CLASS = "crm.activities"
 IDS = range(1, 13)
@@ -92,8 +95,9 @@ class Model:
 class Machine(RuleBasedStateMachine):
     """The public operations, each followed by every promise."""
 
-    def __init__(self, site: Any) -> None:
+    def __init__(self, site: Any, commands: Commands) -> None:
         super().__init__()
+        self.commands = commands
         self.site = fresh(site, 1)
         statements = ["DELETE FROM activity_logs"]
         tags = "'[\"service-note\"]'" if site.dialect == "sqlite" else "'{service-note}'"
@@ -139,6 +143,21 @@ class Machine(RuleBasedStateMachine):
             self._run()
         finally:
             failpoint.arm("")
+        self.model.went(due)
+
+    @rule(place=st.sampled_from(PLACES))
+    def run_that_is_killed(self, place: str) -> None:
+        """A process of its own, whose clock shows what the model's does, dies; the next one finishes what it began."""
+        due = self.model.due()
+        name, _, turn = place.partition("@")
+        clock = set_by_this_process(self.model.now - datetime.now(UTC))
+        words = ("run", "service-notes", "--yes")
+        killed = self.commands.run(self.site.config, *words, plan=f"{name}=kill@{turn}", env=clock)
+        assert killed.status in (0, -signal.SIGKILL), killed.said
+        gone = self.model.live - self.site.ids()
+        assert gone in (set(), due)
+        if killed.status != 0:
+            self._run()
         self.model.went(due)
 
     @rule()
@@ -220,9 +239,15 @@ class Machine(RuleBasedStateMachine):
         assert rows == {record: self.before[record] for record in model.live}
 
 
-def _machine(site: Any, examples: int, steps: int) -> None:
+def _machine(site: Any, commands: Commands, examples: int, steps: int, first: int | None = None) -> None:
+    class Seeded(Machine):
+        """Hypothesis wants a class; this one knows where it runs, and with a seed what it draws."""
+
+        def __init__(self) -> None:
+            super().__init__(site, commands)
+
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        lambda: Machine(site),
+        Seeded if first is None else seed(first)(Seeded),
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
@@ -233,10 +258,13 @@ def _machine(site: Any, examples: int, steps: int) -> None:
     )
 
 
-def test_any_sequence_of_operations(plain_site: Any) -> None:
-    _machine(plain_site, 8 if plain_site.dialect == "sqlite" else 2, 12)
+def test_any_sequence_of_operations(plain_site: Any, commands: Commands) -> None:
+    _machine(plain_site, commands, 8 if plain_site.dialect == "sqlite" else 2, 12)
 
 
 @pytest.mark.soak
-def test_very_many_sequences_of_operations(plain_site: Any, soak_count: int) -> None:
-    _machine(plain_site, soak_count, 25)
+def test_very_many_sequences_of_operations(
+    plain_site: Any, commands: Commands, soak_seed: int, soak_count: int
+) -> None:
+    _machine(plain_site, commands, soak_count, 25, soak_seed)
+    print(f"\nseed {soak_seed}: {soak_count} sequences of up to 25 operations")

@@ -15,6 +15,7 @@ from retention.archive.verify import Expected, verify_archive
 from retention.disposition.archived import expected
 from retention.disposition.catalogue import verify_archives
 from retention.ledger import batches
+from tests.proofs.commands import Commands
 
 
 @pytest.fixture
@@ -105,11 +106,14 @@ DAMAGE: dict[str, tuple[Callable[[list[Path]], object], tuple[int, ...]]] = {
 
 
 @pytest.mark.parametrize("what", DAMAGE)
-def test_damage_to_files_is_found_and_named(done: Any, what: str) -> None:
+def test_damage_to_files_is_found_and_named(done: Any, commands: Commands, what: str) -> None:
     damage, named = DAMAGE[what]
     paths = files(done)
+    assert commands.run(done.config, "archive", "verify").status == 0
     damage(paths)
-    found = "\n".join(done.findings())
+    ended = commands.run(done.config, "archive", "verify")
+    assert ended.status == 1, ended.said
+    found = ended.said
     for name in [paths[number].name for number in named] or ["copy.parquet"]:
         assert name in found
 

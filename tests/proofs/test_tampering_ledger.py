@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from retention.errors import EvidenceBroken, InputError, SourceFailed
 from retention.holds.scope import Everything, Keys
 from retention.ledger import chain, checkpoint, tables
 from retention.ledger.export import export, verify_export
+from tests.proofs.commands import Commands
 
 #: what is evidence: nothing of it may change unseen
 EVIDENCE = ("run", "batch", "archive_file", "hold", "hold_key", "hold_source", "ledger", "head")
@@ -158,6 +160,47 @@ def test_every_entry_changed_with_a_hash_that_fits_it(told: Any) -> None:
             change = table.update().where(table.c.seq == entry.seq)
             found = _apply(connection, [change.values(subject=forged.subject, hash=forged.computed_hash())])
             assert found is not None and f"entry {entry.seq}" in found[0]
+
+
+#: what a person does to the ledger by hand, and what the command must then name
+BY_HAND = {
+    "changed": (("UPDATE ledger SET subject = 'other' WHERE seq = 5",), "entry 5"),
+    "removed": (("DELETE FROM ledger WHERE seq = 5",), "5"),
+    "inserted": (
+        ("INSERT INTO ledger SELECT 1000, at, kind, subject, body, previous, hash FROM ledger WHERE seq = 5",),
+        "1,?000|5",
+    ),
+    "swapped": (
+        (
+            "UPDATE ledger SET seq = -5 WHERE seq = 5",
+            "UPDATE ledger SET seq = 5 WHERE seq = 6",
+            "UPDATE ledger SET seq = 6 WHERE seq = -5",
+        ),
+        "entry 5|entry 6",
+    ),
+    "its tail cut off": (("DELETE FROM ledger WHERE seq > 6",), "cut off"),
+}
+
+
+@pytest.mark.parametrize("what", BY_HAND)
+def test_what_is_done_by_hand_is_found_by_the_command_and_in_an_export(
+    told: Any, commands: Commands, what: str, tmp_path: Path
+) -> None:
+    statements, named = BY_HAND[what]
+    before, after = tmp_path / "before", tmp_path / "after"
+    assert commands.run(told.config, "audit", "export", str(before)).status == 0
+    assert commands.run(told.config, "audit", "verify").status == 0
+    for statement in statements:
+        told.control(statement)
+    found = commands.run(told.config, "audit", "verify")
+    assert found.status == 1 and re.search(named, found.said), found.said
+    # the export of a ledger that was tampered with, without the database; and beside what was exported before
+    assert commands.run(told.config, "audit", "export", str(after)).status == 0
+    words = ["audit", "verify", "--export", str(after)]
+    if what != "its tail cut off":  # an export ends where the ledger does, as any history may
+        assert commands.run(told.config, *words).status == 1
+    offline = commands.run(told.config, *words, "--against", str(before))
+    assert offline.status == 1, offline.said
 
 
 def test_the_tail_cut_off(told: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import Counter
@@ -13,7 +14,8 @@ import pytest
 from retention.disposition import claim, hands, pace, shift
 from retention.disposition import serve as serving
 from retention.disposition.engine import Engine
-from retention.disposition.run import approve
+from retention.disposition.plan import make_plan
+from retention.disposition.run import approve, write_down
 from retention.errors import InputError, NotFound, Refused, SchemaUnsafe, SourceFailed
 from retention.ledger import shards
 
@@ -44,6 +46,15 @@ def claimed(site: Any, at: datetime, owner: str) -> str | None:
         with engine.control.write() as connection:
             found = claim.claim(engine, connection, owner)
     return found.run.policy if isinstance(found, claim.ClaimedShard) else None
+
+
+def slot_claimed(site: Any, at: datetime, owner: str) -> str | None:
+    """The policy whose slot is claimed at that time."""
+    with site.at(at):
+        engine = site.engine()
+        with engine.control.write() as connection:
+            found = claim.claim(engine, connection, owner)
+    return found.slot.policy if isinstance(found, claim.ClaimedSlot) else None
 
 
 def leave_all(site: Any) -> None:
@@ -180,7 +191,7 @@ def test_a_pause_is_heard_between_batches_by_a_run_of_a_person_too(sqlite_site: 
 
 def test_a_cancelled_run_does_nothing_more_and_the_next_slot_plans_anew(two: Any) -> None:
     first = run_of(two, "service-notes")
-    ended = hands.cancel(two.engine(), "service-notes", reason="wrong table")
+    [ended] = hands.cancel(two.engine(), "service-notes", reason="wrong table")
     assert (ended.id, ended.state.value) == (first, "cancelled")
     with pytest.raises(NotFound, match="has no run that is not over"):
         hands.cancel(two.engine(), "service-notes", reason="again")
@@ -192,6 +203,19 @@ def test_a_cancelled_run_does_nothing_more_and_the_next_slot_plans_anew(two: Any
         pass
     assert two.archived() == Counter(two.due_ids(ROWS))
     assert two.findings() == []
+
+
+def test_a_policy_is_cancelled_with_all_its_runs_that_are_not_over(two: Any) -> None:
+    engine = two.engine()
+    policy = engine.project.policies.get("service-notes")
+    plan = make_plan(engine, [policy], NOW).policies[0]
+    with engine.control.write() as connection:
+        write_down(engine, connection, policy, plan, NOW, ())
+    told = two.cli("cancel", "service-notes", "--reason", "wrong table", "--json")
+    assert told.returncode == 0, told.stderr
+    assert [run["state"] for run in json.loads(told.stdout)] == ["cancelled", "cancelled"]
+    left = two.asked("SELECT policy FROM run WHERE state <> 'cancelled'")
+    assert left == [("sales-records",)]
 
 
 def test_what_a_person_must_say(two: Any) -> None:
@@ -286,6 +310,60 @@ def test_what_kills_every_process_is_given_up(two: Any) -> None:
     ]
 
 
+def test_a_slot_that_kills_every_process_is_given_up(sqlite_site: Any) -> None:
+    sqlite_site.open_slot()
+    for attempt in range(1, 6):
+        at = NOW + timedelta(minutes=2 * attempt)
+        assert slot_claimed(sqlite_site, at, f"elsewhere:{attempt}:1") == "service-notes"
+    assert slot_claimed(sqlite_site, NOW + timedelta(minutes=12), "elsewhere:6:1") is None
+    assert sqlite_site.asked("SELECT state, reason FROM slot") == [
+        ("quarantined", "given up after 5 attempts: the process that began it died")
+    ]
+
+
+def test_who_begins_a_slot_is_at_work_on_its_source_too(sqlite_site: Any) -> None:
+    sqlite_site.open_slot("service-notes")
+    sqlite_site.open_slot("sales-records")
+    first = slot_claimed(sqlite_site, NOW, "elsewhere:1:1")
+    assert slot_claimed(sqlite_site, NOW, "elsewhere:2:1") is None
+    later = NOW + timedelta(minutes=2)  # nobody heard of the first one since
+    assert slot_claimed(sqlite_site, later, "elsewhere:2:1") is not None
+    assert first is not None
+
+
+def test_a_run_fails_with_the_last_of_its_shards(
+    sqlite_site: Any, poison: list[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sqlite_site.fill(ROWS)
+    monkeypatch.setattr(shift, "_ends", lambda *_: [(1_500,)])
+    sqlite_site.open_slot()
+    assert look(sqlite_site)
+    poison.append(SourceFailed("crm: gone"))
+    seen = []
+    while look(sqlite_site):
+        given_up = sqlite_site.asked("SELECT count(*) FROM shard WHERE state = 'quarantined'")[0][0]
+        seen.append((given_up, sqlite_site.asked("SELECT state FROM run")[0][0]))
+    assert seen == [(0, "running")] * 8 + [(1, "running"), (2, "failed")]
+
+
+def test_an_approved_run_that_cannot_begin_fails(sqlite_site: Any) -> None:
+    sqlite_site.fill(ROWS)
+    sqlite_site.policy("service-notes", approval="required")
+    sqlite_site.open_slot()
+    assert look(sqlite_site)
+    approve(sqlite_site.engine(), run_of(sqlite_site, "service-notes"), reason="fine")
+    sqlite_site.run_sql(
+        sqlite_site.url,
+        "CREATE TRIGGER gone AFTER DELETE ON activity_logs BEGIN DELETE FROM activity_comments; END",
+    )
+    assert look(sqlite_site)
+    [(state, reason)] = sqlite_site.asked("SELECT state, reason FROM run")
+    assert state == "failed"
+    assert "trigger" in reason
+    assert not look(sqlite_site)
+    assert len(sqlite_site.ids()) == ROWS
+
+
 def test_a_slot_that_cannot_begin_is_tried_again_then_given_up(
     sqlite_site: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,6 +383,8 @@ def test_a_slot_that_cannot_begin_is_tried_again_then_given_up(
     assert sqlite_site.asked("SELECT state, attempts, reason FROM slot") == [
         ("quarantined", 4, "given up after 5 attempts: crm: gone")
     ]
+    with pytest.raises(Refused, match="nothing of sales-records is paused or was given up"):
+        hands.resume(sqlite_site.engine(), "sales-records", reason="another one")
     assert hands.resume(sqlite_site.engine(), "service-notes", reason="mended") == [
         "slot service-notes@2026-10-01T02:00 is tried again"
     ]

@@ -92,7 +92,7 @@ def test_a_period_of_hours_ends_at_an_instant(plain_site: Any) -> None:
     plain_site.fill(60)
     plain_site.policy("service-notes", retain="{for: 2400 hours}", limits="{rows: 1000}")
     ends = datetime(2026, 9, 15, 10, tzinfo=UTC) + timedelta(hours=2400)
-    assert f"after {ends:%Y-%m-%d %H:%M:%S} UTC" in told(plain_site, "3").outcome
+    assert f"after {ends:%Y-%m-%d %H:%M:%S} (UTC)" in told(plain_site, "3").outcome
     assert due_on(plain_site, "service-notes", ends) == len(plain_site.due_ids(60))
     assert due_on(plain_site, "service-notes", ends + timedelta(microseconds=1)) == 20
 
@@ -118,10 +118,27 @@ def test_held_and_then_in_its_grace(plain_site: Any) -> None:
         holding.release(plain_site.engine(), placed.id, reason="settled")
     with plain_site.at(datetime(2026, 11, 2, tzinfo=UTC)):
         assert told(plain_site, "15").outcome == (
-            f"Nothing happens to it: {placed.id} is released and protects it until 2026-12-01 08:30 UTC."
+            f"Nothing happens to it: {placed.id} is released and protects it until 2026-12-01 08:30 (UTC)."
         )
     with plain_site.at(datetime(2026, 12, 2, tzinfo=UTC)):
         assert fates(told(plain_site, "15")) == {"service-notes": Fate.DUE}
+
+
+def test_days_and_times_are_those_of_the_projects_zone(sqlite_site: Any) -> None:
+    config = sqlite_site.config
+    config.write_text(config.read_text().replace("timezone: UTC\ncontrol", "timezone: Asia/Shanghai\ncontrol"))
+    sqlite_site.fill(60)
+    placed = holding.place(sqlite_site.engine(), matter="M-1", reason="court", scope=Everything()).hold
+    with sqlite_site.at(datetime(2026, 9, 30, 20, tzinfo=UTC)):  # the first of October, four in the morning
+        holding.release(sqlite_site.engine(), placed.id, reason="settled")
+        assert "protects it until 2026-10-31 04:00 (Asia/Shanghai)" in told(sqlite_site, "15").outcome
+    with sqlite_site.at(datetime(2026, 11, 30, 20, tzinfo=UTC)):
+        sqlite_site.policy("service-notes", retain="{for: 8000 hours}")
+        assert "sales-records" not in (later := told(sqlite_site, "3").outcome)
+        assert "after 2027-08-15 02:00:00 (Asia/Shanghai)" in later  # 15 September 2026, 10:00 UTC, and 8,000 hours
+        sqlite_site.policy("service-notes", retain="{for: 90 days}")
+        sqlite_site.run()
+        assert told(sqlite_site, "15").outcome.startswith("It was archived and deleted on 2026-12-01 by run")
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
+from datetime import UTC, datetime
 from typing import Any
 
 from retention.disposition.catalogue import verify_archives
 from retention.disposition.evidence import verify_ledger
+from retention.disposition.plan import make_plan
+from retention.disposition.run import perform, write_down
 
 ROWS = 6000
 
@@ -77,6 +81,26 @@ def test_approval_is_asked_for_and_then_the_same_plan_runs(any_site: Any) -> Non
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)["runs"][0]
     assert (answer["run"], answer["deleted"]) == (run, len(any_site.due_ids(ROWS)))
+
+
+def test_a_run_of_several_shards_stops_between_them_and_goes_on(postgresql_site: Any) -> None:
+    """As a slot's run has them, when a person goes on with it."""
+    postgresql_site.fill(ROWS)
+    engine, stop, as_of = postgresql_site.engine(), threading.Event(), datetime(2026, 10, 1, 2, tzinfo=UTC)
+    policy = engine.project.policies.get("service-notes")
+    plan = make_plan(engine, [policy], as_of).policies[0]
+    with engine.control.write() as connection:
+        run = write_down(engine, connection, policy, plan, as_of, [(3_000,)])
+    first = perform(engine, run, progress=lambda batch: stop.set(), stop=stop)
+    due = postgresql_site.due_ids(ROWS)
+    assert first.state == "running"
+    assert 0 < first.deleted <= len([i for i in due if i <= 3_000])
+    assert postgresql_site.ids() >= set(range(3_001, ROWS + 1))
+    assert postgresql_site.asked("SELECT count(*) FROM shard WHERE owner IS NOT NULL") == [(0,)]
+    second = postgresql_site.run()
+    assert (second.run, second.state, second.deleted) == (run.id, "finished", len(due))
+    assert not due & postgresql_site.ids()
+    assert postgresql_site.findings() == []
 
 
 def test_a_run_as_of_a_day_to_come_is_refused(any_site: Any) -> None:

@@ -161,6 +161,42 @@ def test_what_a_killed_run_left_is_found_and_removed(plain_site: Any, s3_server:
     assert plain_site.archived() == dict.fromkeys(plain_site.due_ids(ROWS), 1)
 
 
+@pytest.mark.parametrize("how", ["killed", "refused"])
+def test_a_large_file_whose_upload_ended_in_the_middle_is_sent_again(
+    sqlite_site: Any, s3_server: Any, how: str
+) -> None:
+    """Parts of five megabytes, which S3 wants at the least: one was sent when the run died, or the server refused the next."""
+    bucket = s3_server.bucket(versions=True)
+    archive_on(sqlite_site, s3_server, bucket)
+    sqlite_site.fill(ROWS)
+    due = sqlite_site.due_ids(ROWS)
+    sqlite_site.run_sql(sqlite_site.url, "UPDATE activity_logs SET note = hex(randomblob(600000)) WHERE id % 15 = 0")
+    code = "from retention.archive import s3_client, s3_write; s3_write.PART = 5 << 20; s3_client.ATTEMPTS = 2;"
+    words = [sys.executable, "-c", f"{code} from retention.cli import main; main()"]
+    words += ["run", "service-notes", "--yes", "--config", str(sqlite_site.config)]
+    env = dict(os.environ)
+    if how == "killed":
+        env["RETENTION_FAILPOINTS"] = "s3.part-sent=kill"
+    else:
+        s3_server.fail("PUT", "partNumber=2", 99, "500 InternalError")
+    ended = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+    assert ended.returncode == (-signal.SIGKILL if how == "killed" else 1), ended.stderr
+    assert sqlite_site.ids() >= due, "nothing is deleted before its copy is whole"
+    client = s3_server.client()
+    assert len(client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])) == (1 if how == "killed" else 0)
+
+    s3_server.fail("PUT", "nothing", 0, "drop")
+    again = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert not client.list_multipart_uploads(Bucket=bucket).get("Uploads")
+    [whole] = [key for key in keys(s3_server, bucket) if key.endswith(".parquet")]
+    found = client.head_object(Bucket=bucket, Key=whole)
+    assert found["ContentLength"] > 10 << 20 and int(found["ETag"].strip('"').partition("-")[2]) >= 3, "parts"
+    assert sqlite_site.ids().isdisjoint(due)
+    assert sqlite_site.archived() == dict.fromkeys(due, 1)
+    assert sqlite_site.findings() == []
+
+
 def test_a_server_that_dies_in_the_middle_of_a_run(plain_site: Any, own_s3_server: Any) -> None:
     """Killed between two batches, and started again with what it had acknowledged: the run goes on, and nothing is lost."""
     server = own_s3_server

@@ -7,104 +7,107 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
 
-from retention.disposition import clock, shift
-from retention.scheduling.opening import open_slots
-
 if TYPE_CHECKING:
-    import subprocess
+    from tests.integration.scheduling.conftest import Broker, Site
 
-    from tests.integration.scheduling.conftest import Site, Valkey
-
-
-@pytest.fixture
-def sharded(
-    make_site: Callable[..., Site], postgres_url: str, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[int, int], Site]:
-    """A site whose two runs were begun, with so many shards each."""
-
-    def make(rows: int, shards: int) -> Site:
-        site = make_site(postgres_url, broker=valkey.url, rows=rows)
-        monkeypatch.setattr(shift, "SHARD_RECORDS", rows // 2 // shards)
-        monkeypatch.setattr(shift, "MOST_SHARDS", shards)
-        with monkeypatch.context() as patch:
-            for name, value in clock.set_by_this_process(site.ahead).items():
-                patch.setenv(name, value)
-            engine = site.engine()
-            open_slots(engine.control, engine.policies(), engine.now())
-            for _ in range(2):
-                assert shift.work(engine, seconds=0, stop=threading.Event())
-            engine.control.close()
-        assert site.asked("SELECT count(*) FROM shard") == [(2 * shards,)]
-        return site
-
-    return make
+WORKERS = [("worker", "-c", "1", "-n", f"{number}@%h") for number in range(4)]
+BEATS = [("beat",), ("beat",)]
 
 
-def disturb(site: Site, seed: int, seconds: float) -> int:
-    """Kill workers and children at random, and start dead workers again as a supervisor does, until the runs are finished, at
-    most for so long. Returns the kills."""
-    chance = random.Random(seed)
-    workers: list[subprocess.Popen[bytes]] = [_worker(site, number) for number in range(4)]
-    end, kills = time.monotonic() + seconds, 0
-    while time.monotonic() < end and not site.finished():
-        time.sleep(chance.uniform(0.5, 2.5))
-        for number, worker in enumerate(workers):
-            if worker.poll() is not None:
-                workers[number] = _worker(site, number)
-        number = chance.randrange(4)
-        children = site.children(workers[number])
-        victim = chance.choice(children) if children and chance.random() < 0.6 else workers[number].pid
-        os.kill(victim, signal.SIGKILL)
+def disturb(
+    site: Site,
+    crew: Sequence[tuple[str, ...]],
+    chance: random.Random,
+    *,
+    seconds: float,
+    every: tuple[float, float],
+    told: Callable[[float], None] = lambda share: None,
+) -> int:
+    """Kill a process of the crew, or the child of one, and start the dead again as a supervisor does, until the runs are
+    finished, at most for so long. ``told`` hears the share of the time that has gone by. Returns the kills."""
+    parts = [site.start(*words) for words in crew]
+
+    def supervise() -> None:
+        for number, part in enumerate(parts):
+            if part.poll() is not None:
+                parts[number] = site.start(*crew[number])
+
+    began, kills = time.monotonic(), 0
+    while (share := (time.monotonic() - began) / seconds) < 1 and not site.finished():
+        told(share)
+        time.sleep(chance.uniform(*every))
+        supervise()
+        part = chance.choice(parts)
+        children = site.children(part)
+        os.kill(chance.choice(children) if children and chance.random() < 0.6 else part.pid, signal.SIGKILL)
         kills += 1
-    for number, worker in enumerate(workers):
-        if worker.poll() is not None:
-            workers[number] = _worker(site, number)
+    time.sleep(0.2)  # the last one killed is dead by then
+    supervise()
     return kills
 
 
-def _worker(site: Site, number: int) -> subprocess.Popen[bytes]:
-    return site.start("worker", "-c", "1", "-n", f"{number}@%h")
+def done(site: Site) -> int:
+    return int(site.asked("SELECT count(*) FROM shard WHERE state = 'done'")[0][0])
 
 
 def test_a_minute_of_random_kills(sharded: Callable[[int, int], Site]) -> None:
     seed = random.randrange(10**6)
     site = sharded(24_000, 40)
     site.start("beat")
-    kills = disturb(site, seed, 30)
-    print(f"seed {seed}, {kills} kills")
-    site.wait(site.finished, f"the runs did not finish (seed {seed}, {kills} kills)", 120)
-    site.check()
+    kills = disturb(site, WORKERS, random.Random(seed), seconds=30, every=(0.5, 2.5))
+    print(f"\nseed {seed}, {kills} kills, {done(site)} of 80 shards done meanwhile")
+    site.recovered(f"{kills} random kills (seed {seed})", stated=60)
     assert kills >= 5
 
 
 @pytest.mark.soak
-def test_ten_minutes_of_random_kills(sharded: Callable[[int, int], Site], valkey: Valkey) -> None:
-    """Redis is emptied or killed now and then, too."""
-    seed = random.randrange(10**6)
-    site = sharded(3_000_000, 100)
-    site.start("beat")
-    site.start("beat")
-    over = threading.Event()
+def test_ten_minutes_of_random_kills(sharded: Callable[[int, int], Site], broker: Broker) -> None:
+    """Beats are killed too, Redis is emptied or killed now and then. ``RETENTION_SOAK_SECONDS`` says how long instead of ten
+    minutes. A throttle makes the work last as long; it is lifted when the time is over, and what is left is done."""
+    seed = int(os.environ.get("RETENTION_SOAK_SEED", random.randrange(10**6)))
+    seconds = float(os.environ.get("RETENTION_SOAK_SECONDS", "600"))
+    site = sharded(2_000_000, 100)
+    unthrottled = site.config.read_text()
 
-    def broker() -> None:
+    def throttle(share: float) -> None:
+        duty = "1%" if done(site) / 200 > share else "50%"
+        draft = site.config.with_suffix(".draft")
+        draft.write_text(unthrottled.replace("    classes:", f"    throttle: {{duty: {duty}}}\n    classes:"))
+        draft.replace(site.config)
+
+    over, faults = threading.Event(), [0]
+
+    def disturb_broker() -> None:
         chance = random.Random(seed + 1)
         while not over.wait(chance.uniform(10, 30)):
+            faults[0] += 1
             if chance.random() < 0.5:
-                valkey.flush()
+                broker.flush()
             else:
-                valkey.kill()
-                valkey.start(durable=chance.random() < 0.5)
+                broker.kill()
+                broker.start(durable=chance.random() < 0.5)
 
-    thread = threading.Thread(target=broker)
+    thread = threading.Thread(target=disturb_broker)
+    began = time.monotonic()
     thread.start()
-    kills = disturb(site, seed, 600)
-    over.set()
-    thread.join()
-    print(f"seed {seed}, {kills} kills")
-    site.wait(site.finished, f"the runs did not finish (seed {seed}, {kills} kills)", 600)
+    try:
+        # a shard counts as poisonous after five deaths without a batch in between: nobody is killed so often
+        chance = random.Random(seed)
+        kills = disturb(site, [*WORKERS, *BEATS], chance, seconds=seconds, every=(2, 5), told=throttle)
+    finally:
+        over.set()
+        thread.join()
+    lasted, meanwhile = time.monotonic() - began, done(site)
+    site.config.write_text(unthrottled)
+    rest = site.wait(site.finished, f"the runs did not finish (seed {seed}, {kills} kills)", 900)
+    print(
+        f"\nseed {seed}: {kills} kills of 4 workers, their children and 2 beats and {faults[0]} faults of the broker in"
+        f" {lasted:.0f} s; {meanwhile} of 200 shards done meanwhile, the rest in {rest:.0f} s; {site.rows:,} records"
+    )
+    assert lasted > 0.9 * seconds, "the work ended long before the time: throttle it more"
     site.check()

@@ -13,23 +13,23 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 if TYPE_CHECKING:
-    from tests.integration.scheduling.conftest import Site, Valkey
+    from tests.integration.scheduling.conftest import Broker, Site
 
 ROOT = Path(__file__).parents[3]
 SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
 
 
 def test_migrate_worker_beat_and_metrics(
-    make_site: Callable[..., Site], postgres_url: str, valkey: Valkey, tmp_path: Path
+    make_site: Callable[..., Site], postgres_url: str, broker: Broker, tmp_path: Path
 ) -> None:
     """What the image's entry point makes of the secrets is what the program reads; the health checks tell the living."""
-    site = make_site(postgres_url, broker=valkey.url)
+    site = make_site(postgres_url, broker=broker.url)
     text = site.config.read_text()
     site.config.write_text(
-        text.replace(site.control_url, "${RETENTION_CONTROL_URL}").replace(valkey.url, "${RETENTION_BROKER_URL}")
+        text.replace(site.control_url, "${RETENTION_CONTROL_URL}").replace(broker.url, "${RETENTION_BROKER_URL}")
         .replace(postgres_url, "${CRM_URL}")
     )  # fmt: skip
-    secrets = {"control_url": site.control_url, "broker_url": valkey.url, "crm_url": postgres_url}
+    secrets = {"control_url": site.control_url, "broker_url": broker.url, "crm_url": postgres_url}
     for name in SERVICES["worker"]["secrets"]:
         (tmp_path / name).write_text(secrets.get(name, "unused"))
     env = {name: value for name, value in os.environ.items() if not name.startswith(("RETENTION", "AWS"))}

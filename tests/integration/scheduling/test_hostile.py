@@ -10,32 +10,32 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from tests.integration.scheduling.conftest import Site, Valkey
+    from tests.integration.scheduling.conftest import Broker, Site
 
+#: as pip has it, and as Debian has it
+BOTH = pytest.mark.parametrize("broker", ["valkey", "redis"], indirect=True)
 #: a process stops itself (SIGSTOP) in the middle of its second batch
 IN_THE_MIDDLE = {"RETENTION_FAILPOINTS": "batch.before-commit=stop@2"}
+#: and one that has planned a slot's run and not written it down
+PLANNED = "slot.planned=stop"
 
 
-def ended(site: Site, seconds: float = 60) -> float:
-    took = site.wait(site.finished, "the runs did not finish", seconds)
-    site.check()
-    return took
-
-
+@BOTH
 def test_a_slot_fires_through_beat_broker_and_two_workers(
-    make_site: Callable[..., Site], postgres_url: str, valkey: Valkey, slot_time: Any
+    make_site: Callable[..., Site], postgres_url: str, broker: Broker, slot_time: Any
 ) -> None:
     """For real: the policies are first seen before the slot, and the clock runs on until it comes."""
-    site = make_site(postgres_url, broker=valkey.url, now=slot_time - timedelta(seconds=10))
+    site = make_site(postgres_url, broker=broker.url, now=slot_time - timedelta(seconds=10))
     site.start("beat")
     for name in ("one", "two"):
         site.start("worker", "-c", "1", "-n", f"{name}@%h")
-    ended(site)
+    site.recovered("nothing", stated=30)
     assert site.asked("SELECT max(late_seconds) FROM slot")[0][0] <= 5
     lines = [json.loads(line) for line in site.log("beat").splitlines() if line.startswith("{")]
     assert {line["slot"] for line in lines if line["event"] == "slot.due"} == {
@@ -48,9 +48,11 @@ def test_two_beats_make_one_run(site: Site) -> None:
     for _ in range(2):
         site.start("beat")
     site.start("worker", "-c", "2")
-    ended(site)
+    site.recovered("two beats", stated=10)
+    assert not list(Path(__file__).parents[3].glob("celerybeat*")), "a beat keeps no file"
 
 
+@BOTH
 def test_a_killed_worker_s_work_goes_on(site: Site) -> None:
     """The worker and its children die in the middle of a batch, and another worker is started."""
     site.start("beat")
@@ -60,9 +62,10 @@ def test_a_killed_worker_s_work_goes_on(site: Site) -> None:
     first.wait()
     assert not site.finished()
     site.start("worker", "-c", "2")
-    assert ended(site) < 45
+    site.recovered("a worker and its children killed, another started", stated=10)
 
 
+@BOTH
 def test_a_killed_child_s_work_goes_on(site: Site) -> None:
     site.start("beat")
     worker = site.start("worker", "-c", "1", **IN_THE_MIDDLE)
@@ -70,7 +73,7 @@ def test_a_killed_child_s_work_goes_on(site: Site) -> None:
     [child] = site.stopped(worker)
     os.kill(child, signal.SIGKILL)
     with site.continued(worker):
-        assert ended(site) < 45
+        site.recovered("a worker's child killed", stated=10)
     assert worker.poll() is None
 
 
@@ -89,34 +92,59 @@ def test_sigterm_ends_a_worker_after_the_batch_in_hand(site: Site) -> None:
     assert not site.finished()
     assert site.asked("SELECT count(*) FROM batch WHERE state = 'prepared'") == [(0,)]
     site.start("worker", "-c", "1")
-    ended(site)
+    site.recovered("a worker ended by SIGTERM, another started", stated=10)
 
 
+@pytest.mark.parametrize(
+    ("signals", "setting"),
+    [((signal.SIGQUIT,), "0"), ((signal.SIGQUIT,), "3"), ((signal.SIGTERM, signal.SIGQUIT), "0")],
+    ids=["cold", "soft", "impatient"],
+)
+def test_a_worker_that_may_not_end_its_batch_loses_nothing(
+    site: Site, signals: tuple[signal.Signals, ...], setting: str
+) -> None:
+    """SIGQUIT is Celery's cold shutdown, or its soft one where that is configured; a supervisor, or a person at Ctrl-C, may
+    also lose patience with a warm one."""
+    site.start("beat")
+    worker = site.start("worker", "-c", "1", "--", f"worker.soft_shutdown_timeout={setting}", **IN_THE_MIDDLE)
+    site.wait(lambda: bool(site.stopped(worker)), "no child stopped in the middle of a batch")
+    for one in signals:
+        worker.send_signal(one)
+        time.sleep(1)
+    with site.continued(worker):
+        worker.wait(timeout=40)
+    assert not site.finished()
+    site.start("worker", "-c", "1")
+    site.recovered("a worker ended by SIGQUIT, another started", stated=10)
+
+
+@BOTH
 @pytest.mark.parametrize("durable", [True, False], ids=["persistent", "empty"])
-def test_redis_is_killed_and_comes_back(site: Site, valkey: Valkey, durable: bool) -> None:
-    valkey.kill()
-    valkey.start(durable=durable)
+def test_redis_is_killed_and_comes_back(site: Site, broker: Broker, durable: bool) -> None:
+    broker.kill()
+    broker.start(durable=durable)
     site.start("beat")
     worker = site.start("worker", "-c", "1", **IN_THE_MIDDLE)
     site.wait(lambda: bool(site.stopped(worker)), "no child stopped in the middle of a batch")
-    valkey.kill()
+    broker.kill()
     with site.continued(worker):
         time.sleep(3)
-        valkey.start(durable=durable)
-        assert ended(site) < 60
+        broker.start(durable=durable)
+        site.recovered(f"Redis killed and back {'with' if durable else 'without'} its data", stated=60)
     assert worker.poll() is None, "the worker died with Redis"
 
 
-def test_a_flushed_redis_loses_nothing(site: Site, valkey: Valkey) -> None:
+@BOTH
+def test_a_flushed_redis_loses_nothing(site: Site, broker: Broker) -> None:
     site.start("beat")
     site.wait(lambda: site.asked("SELECT count(*) FROM slot") == [(2,)], "no slot was opened")
     time.sleep(1)
-    valkey.flush()
+    broker.flush()
     worker = site.start("worker", "-c", "1", **IN_THE_MIDDLE)
     site.wait(lambda: bool(site.stopped(worker)), "nobody looked")
-    valkey.flush()
+    broker.flush()
     with site.continued(worker):
-        assert ended(site) < 60
+        site.recovered("FLUSHALL", stated=10)
 
 
 class Silent:
@@ -140,9 +168,10 @@ class Silent:
             one.close()
 
 
-def test_a_broker_that_never_answers_keeps_no_slot_from_opening(site: Site, valkey: Valkey) -> None:
-    valkey.kill()
-    silent = Silent(valkey.port)
+@BOTH
+def test_a_broker_that_never_answers_keeps_no_slot_from_opening(site: Site, broker: Broker) -> None:
+    broker.kill()
+    silent = Silent(broker.port)
     site.start("beat")
     worker = site.start("worker", "-c", "1")
     opened = lambda: site.asked("SELECT count(*) FROM slot WHERE state = 'due'") == [(2,)]  # noqa: E731
@@ -150,15 +179,18 @@ def test_a_broker_that_never_answers_keeps_no_slot_from_opening(site: Site, valk
     site.wait(lambda: bool(silent.taken), "nobody asked the broker")
     time.sleep(2)
     silent.close()
-    valkey.start()
-    assert ended(site) < 60
+    broker.start()
+    site.recovered("a broker that never answered, which answers", stated=60)
     assert worker.poll() is None
 
 
-def test_the_control_database_is_restarted(
-    make_site: Callable[..., Site], sqlite_url: str, valkey: Valkey, own_postgres: Any
+@pytest.mark.parametrize("which", ["control", "source", "both"])
+def test_a_database_is_restarted(
+    make_site: Callable[..., Site], sqlite_url: str, broker: Broker, own_postgres: Any, which: str
 ) -> None:
-    site = make_site(sqlite_url, broker=valkey.url, control=own_postgres.url)
+    """A real PostgreSQL is stopped in the middle of a batch, and is away for three seconds."""
+    url = sqlite_url if which == "control" else own_postgres.url
+    site = make_site(url, broker=broker.url, control=None if which == "source" else own_postgres.url)
     beat = site.start("beat")
     worker = site.start("worker", "-c", "1", **IN_THE_MIDDLE)
     site.wait(lambda: bool(site.stopped(worker)), "no child stopped in the middle of a batch")
@@ -166,5 +198,22 @@ def test_the_control_database_is_restarted(
     with site.continued(worker):
         time.sleep(3)
         own_postgres.start()
-        assert ended(site) < 60
+        site.recovered(f"PostgreSQL restarted: {which}", stated=60)
     assert beat.poll() is None and worker.poll() is None
+
+
+def test_a_plan_that_the_time_limit_ended_is_made_by_the_next_worker(site: Site, broker: Broker) -> None:
+    """Six hours are the limit, here four seconds: who is ended by it has lost nothing. A message carries its sender's limits."""
+    limits = "from retention.scheduling.app import SETTINGS; SETTINGS.update(task_soft_time_limit=2, task_time_limit=4)"
+    beat = site.start("beat", first=limits)
+    limited = site.start("worker", "-c", "1", first=limits, RETENTION_FAILPOINTS=PLANNED)
+    site.wait(lambda: bool(site.stopped(limited)), "nobody planned")
+    site.wait(lambda: "Hard time limit" in site.log("worker"), "the limit ended nothing")
+    for process in (beat, limited):
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    broker.flush()
+    assert site.asked("SELECT count(*) FROM run") == [(0,)]
+    site.start("beat")
+    site.start("worker", "-c", "1")
+    site.recovered("a plan ended by the time limit", stated=30)

@@ -97,6 +97,24 @@ def test_more_than_a_page_of_files(make: Make, at: Any) -> None:
     assert list(store.paths("crm/")) == names
 
 
+@pytest.mark.parametrize("versions", [False, True])
+def test_one_file_is_found_without_a_list_of_its_neighbours(make: Make, versions: bool) -> None:
+    store = make(versions=versions)
+    store.write(PATH, b"one")
+    asked: list[tuple[str, str]] = []
+
+    def note(model: Any, params: dict[str, Any], **_: Any) -> None:
+        asked.append((model.name, params["query_string"].get("prefix", "")))
+
+    store._client.meta.events.register("before-call.s3", note)
+    assert store.open()
+    assert store.exists(PATH) and not store.exists(f"{PATH}.more")
+    assert store.read(PATH) == b"one" and store.locked(PATH) is None
+    store.remove(PATH)
+    listed = {prefix for name, prefix in asked if name.startswith("ListObject")}
+    assert listed <= {KEY, f"{KEY}.more", f"cold/{MARKER}"} and asked
+
+
 # answers that do not come
 
 

@@ -10,9 +10,11 @@ CODE = """
 import logging, warnings
 import structlog
 from retention.scheduling.log import log_as_json
+from retention.trace import doing
 log_as_json()
 structlog.get_logger("retention.beat").info("slot.due", slot="notes@2026-10-01T02:00", policy="notes")
-with structlog.contextvars.bound_contextvars(run="R-1"):
+with doing("slice", run="R-1", shard=2), doing("batch", batch="B-1"):
+    structlog.get_logger("retention.shift").info("shard.taken")
     logging.getLogger("elsewhere").warning("said %s", "so", extra={"shard": 3})
 logging.getLogger("kombu.connection").info("chatter")
 try:
@@ -26,10 +28,13 @@ warnings.warn("careful")
 def test_every_line_is_an_object_with_its_ids() -> None:
     said = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     lines = [json.loads(line) for line in said.stdout.splitlines()]
-    slot, foreign, failed, warned = lines
+    slot, taken, foreign, failed, warned = lines
     assert (slot["event"], slot["level"], slot["slot"]) == ("slot.due", "info", "notes@2026-10-01T02:00")
     assert slot["at"].endswith("Z") and slot["logger"] == "retention.beat"
-    assert (foreign["event"], foreign["run"], foreign["shard"]) == ("said so", "R-1", 3)
+    assert (taken["run"], taken["shard"], taken["batch"]) == ("R-1", 2, "B-1")
+    # other libraries' lines too; and what a line says itself is said
+    assert (foreign["event"], foreign["run"], foreign["shard"], foreign["batch"]) == ("said so", "R-1", 3, "B-1")
+    assert "run" not in failed and all(line["process"] == slot["process"] > 0 for line in lines)
     assert failed["level"] == "error" and "ValueError: broken" in failed["exception"]
     assert "careful" in warned["event"]
     assert said.stderr == ""

@@ -1,0 +1,183 @@
+"""What `retention status` and the metrics tell of a project where something real went wrong, in numbers that can be checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+from prometheus_client.parser import text_string_to_metric_families
+
+from retention.disposition import clock
+from retention.disposition.holding import place
+from retention.disposition.survey import survey
+from retention.holds.scope import Everything
+from retention.ledger import workers
+from retention.scheduling.current import Current
+from retention.scheduling.reconcile import Reconciler
+from retention.scheduling.ticker import Ticker
+from retention.watching.metrics import exposition
+from retention.watching.status import Status, read_status
+
+if TYPE_CHECKING:
+    from retention.disposition.engine import Engine
+    from tests.integration.scheduling.conftest import Site
+
+
+@pytest.fixture
+def due(make_site: Callable[..., Site], sqlite_url: str) -> Site:
+    """Two slots are due since a minute, 10,000 records each, and nobody works."""
+    return make_site(sqlite_url, broker="memory://")
+
+
+@pytest.fixture
+def small(make_site: Callable[..., Site], sqlite_url: str) -> Site:
+    """The same with a thousand records each."""
+    return make_site(sqlite_url, broker="memory://", rows=3_000)
+
+
+def at(site: Site, later: timedelta = timedelta(0)) -> Engine:
+    """An engine by the site's clock, so much later."""
+    engine = site.engine()
+    now = engine.now() + site.ahead + later
+    engine.now = lambda: now  # type: ignore[method-assign]
+    return engine
+
+
+def measured(seen: Status) -> dict[tuple[str, ...], float]:
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(exposition(seen).decode())
+        for sample in family.samples
+    }
+
+
+def told(site: Site, *words: str) -> subprocess.CompletedProcess[str]:
+    """The command, by the site's clock."""
+    call = [sys.executable, "-m", "retention", "status", *words, "--config", str(site.config)]
+    env = {**os.environ, **clock.set_by_this_process(site.ahead), "COLUMNS": "200"}
+    return subprocess.run(call, capture_output=True, text=True, env=env)
+
+
+def test_a_run_in_progress_whose_process_was_killed(due: Site) -> None:
+    survey(at(due))
+    up = due.start("up", "--workers", "1", RETENTION_FAILPOINTS="batch.after-commit=kill@2")
+    assert up.wait(timeout=120) == -signal.SIGKILL
+    [(run, policy, done)] = due.asked(
+        "SELECT run.id, run.policy, sum(batch.rows) FROM run JOIN batch ON batch.run_id = run.id"
+        " WHERE batch.state = 'committed' GROUP BY run.id, run.policy"
+    )
+    seen = read_status(at(due, timedelta(minutes=3)))
+    [one] = [one for one in seen.runs if one.run == run]
+    assert (one.state, one.planned, one.deleted) == ("running", 10_000, done)
+    assert 0 < one.rows_per_second < done and one.remaining_seconds is not None
+    # told to a tenth
+    assert one.remaining_seconds == pytest.approx((10_000 - done) / one.rows_per_second, rel=0.1)
+    assert one.shards == {"open": 1, "done": 0, "quarantined": 0}
+    assert seen.batches_in_doubt == 1
+    assert [worker["alive"] for worker in seen.workers] == [False]
+    assert measured(seen)["retention_batches_in_doubt",] == 1
+    assert measured(seen)["retention_deleted_records_total", policy] == done
+    sentences = "\n".join(seen.attention)
+    assert "batches in doubt: 1; `retention recover`" in sentences and "no worker is alive" in sentences
+    debt = {one.policy: one.overdue for one in seen.policies}
+    assert debt[policy] is not None and debt[policy]["records"] == 10_000
+    # expired since the middle of April, told by the month of the clock: 1 January and ninety days
+    age = timedelta(seconds=float(str(debt[policy]["oldest_seconds"])))
+    assert timedelta(days=260) < age < timedelta(days=280)
+    text = told(due)
+    assert text.returncode == 3
+    words = " ".join(text.stdout.split())
+    assert re.search(rf"{run}: running, {done:,} of 10,000 records, \d+ a second, about \d+ (s|min|h) left", words)
+    assert re.search(r"10,000 2\d\d days 0", words) and "At work: nobody." in words and "In doubt: " in words
+
+
+def test_who_is_at_work_and_how_late_it_is(small: Site) -> None:
+    engine = at(small)
+    with engine.control.write() as connection:
+        for name, kind, ago in (("a:1:1", "worker", 5), ("b:1:1", "worker", 40), ("c:1:1", "beat", 10)):
+            seen_at = engine.now() - timedelta(seconds=ago)
+            workers.seen(connection, name=name, kind=kind, doing=None, at=seen_at)  # type: ignore[arg-type]
+    from retention.scheduling.opening import open_slots
+
+    open_slots(engine.control, engine.policies(), engine.now())
+    seen = read_status(engine)
+    assert {(one["name"], one["seen_seconds"]) for one in seen.workers} == {
+        ("a:1:1", 5.0), ("b:1:1", 40.0), ("c:1:1", 10.0)
+    }  # fmt: skip
+    assert measured(seen)["retention_worker_seen_seconds", "worker"] == 5
+    assert measured(seen)["retention_workers",] == 3
+    assert all(60 <= policy.lateness_seconds < 300 for policy in seen.policies)
+    words = " ".join(told(small).stdout.split())
+    assert re.search(r"1 beat \(last heard of \d+ s ago\), 2 worker \(last heard of \d+ s ago\)", words)
+    assert len(re.findall(r"due, \d+ (?:s|min) late", words)) == 2
+    assert re.search(r"Waiting: 2, the oldest for \d+ (s|min)", words)
+
+
+def test_a_damaged_ledger_a_pending_hold_and_a_bad_policy(small: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in clock.set_by_this_process(small.ahead).items():
+        monkeypatch.setenv(name, value)
+    engine = small.engine()
+    current = Current(small.config)
+    ticker = Ticker(current, Reconciler(current, kind="beat", send=lambda looks: None))
+    ticker.tick()
+    (small.folder / "policies" / "odd.yaml").write_text("policy: odd\n")
+    ticker.tick()
+    ticker.close()
+    current.close()
+    survey(engine)
+    assert measured(read_status(engine))["retention_ledger_ok",] == 1
+    with engine.control.write() as connection:
+        connection.execute(sa.text("UPDATE ledger SET body = body || ' ' WHERE seq = 2"))
+    survey(engine)
+    path = Path(small.url.removeprefix("sqlite:///"))
+    path.rename(path.with_suffix(".away"))
+    assert place(engine, matter="2026-017", reason="court order", scope=Everything()).unconfirmed
+    seen = read_status(engine)
+    numbers = measured(seen)
+    assert numbers["retention_ledger_ok",] == 0
+    assert numbers["retention_policy_load_ok",] == 0
+    assert numbers["retention_policy_load_timestamp_seconds",] > 0, "when the last good set came into force"
+    assert numbers["retention_holds", "pending"] == 1 and numbers["retention_holds", "in_force"] == 0
+    sentences = "\n".join(seen.attention)
+    assert "the ledger does not verify" in sentences
+    assert "holds not in force yet: 1" in sentences
+    assert "the policy files have a mistake, and the last good set goes on" in sentences
+    assert seen.policy_load is not None and "odd.yaml" in str(seen.policy_load["message"])
+
+
+@pytest.fixture
+def watching(small: Site) -> Iterator[subprocess.Popen[str]]:
+    call = [sys.executable, "-m", "retention", "status", "--watch", "--json", "--config", str(small.config)]
+    with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        yield process
+        process.kill()
+
+
+def test_watch_looks_again_until_ctrl_c(small: Site, watching: subprocess.Popen[str]) -> None:
+    assert watching.stdout is not None and watching.stderr is not None
+    looks = json.JSONDecoder()
+    text, seen = "", []
+    for line in watching.stdout:
+        text += line
+        try:
+            document, end = looks.raw_decode(text)
+        except json.JSONDecodeError:
+            continue
+        seen.append(document)
+        text = text[end:].lstrip()
+        if len(seen) == 2:
+            break
+    assert seen[0]["at"] < seen[1]["at"] and {one["policy"] for one in seen[1]["policies"]} == {"odd", "even"}
+    watching.send_signal(signal.SIGINT)
+    assert watching.wait(timeout=30) in (0, 3)
+    assert "Traceback" not in watching.stderr.read()
