@@ -150,8 +150,9 @@ class Machine(RuleBasedStateMachine):
         """A process of its own, whose clock shows what the model's does, dies; the next one finishes what it began."""
         due = self.model.due()
         name, _, turn = place.partition("@")
-        clock = set_by_this_process(self.model.now - datetime.now(UTC))
-        words = ("run", "service-notes", "--yes")
+        # whole seconds: one more, so that it is never earlier than the model's
+        clock = set_by_this_process(self.model.now - datetime.now(UTC) + timedelta(seconds=1))
+        words = ("run", "service-notes", "--yes", "--as-of", self.model.now.date().isoformat())
         killed = self.commands.run(self.site.config, *words, plan=f"{name}=kill@{turn}", env=clock)
         assert killed.status in (0, -signal.SIGKILL), killed.said
         gone = self.model.live - self.site.ids()
