@@ -14,7 +14,7 @@ from retention.errors import InputError, PolicyFilesError
 from retention.policy.document import Block, Node, Value, read_document
 from retention.policy.form import Form, kind
 from retention.policy.load import load_policies
-from retention.policy.mark import Problem
+from retention.policy.mark import Mark, Problem
 from retention.policy.policy import LegalBound
 from retention.policy.policy_set import PolicySet
 from retention.policy.read_bounds import read_bounds
@@ -72,6 +72,7 @@ class ArchiveConfig:
     region: str | None = None
     #: the mode in which Object Lock keeps each file as long as the policy's ``keep``; None: the program sets no lock
     lock: str | None = None
+    mark: Mark = field(default=Mark(file="retention.yaml"), compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +106,8 @@ class Project:
 
     config: Config
     policies: PolicySet
+    #: why the files as they are now are not in force: ``policies`` are those before, or none. For who looks, or stops something
+    mistake: InputError | None = None
 
 
 def load_config(path: Path) -> Config:
@@ -115,9 +118,10 @@ def load_config(path: Path) -> Config:
     return config
 
 
-def load_project(config_path: Path) -> Project:
+def load_project(config_path: Path, *, lenient: bool = False) -> Project:
     """Read retention.yaml and policies/ beside it. Raises InputError where there is no retention.yaml, PolicyFilesError
-    with the problems of all files at once."""
+    with the problems of all files at once; ``lenient``, where only policies have any, there is no policy and ``mistake``
+    says why."""
     config, problems = _read(config_path)
     policies, policy_problems = load_policies(
         config_path.absolute().parent / "policies",
@@ -127,16 +131,23 @@ def load_project(config_path: Path) -> Project:
         timezone=ZoneInfo("UTC") if config is None else config.timezone,
         fiscal_year_starts=(1, 1) if config is None else config.fiscal_year_starts,
     )
-    if config is None or policies is None or problems:
-        raise PolicyFilesError([*problems, *policy_problems])
-    return Project(config=config, policies=policies)
+    if config is not None and policies is not None and not problems:
+        return Project(config=config, policies=policies)
+    mistake = PolicyFilesError([*problems, *policy_problems])
+    if config is None or problems or not lenient:
+        raise mistake
+    return Project(config=config, policies=_no_policies(config), mistake=mistake)
 
 
 def load_without_policies(config_path: Path) -> Project:
     """The project for what no policy has a say in: holds, evidence and the archive must work while somebody mends a
     policy. Nothing can be planned or run with it. Raises as `load_config` does."""
     config = load_config(config_path)
-    return Project(config=config, policies=PolicySet(policies=(), bounds=(), timezone=config.timezone, digest=""))
+    return Project(config=config, policies=_no_policies(config))
+
+
+def _no_policies(config: Config) -> PolicySet:
+    return PolicySet(policies=(), bounds=(), timezone=config.timezone, digest="")
 
 
 def _read(path: Path) -> tuple[Config | None, list[Problem]]:
@@ -280,10 +291,10 @@ class _Reader:
             required = {"url": 'url: "file:./archive"'}
             entries = self.form.block(node, f'the archive "{name}"', required=required, optional=_OF_S3) or {}
             url = self.url(entries["url"], '"url"', ("file", "s3"), "") if "url" in entries else ""
-            found[name] = self.archive(name, url, entries)
+            found[name] = self.archive(name, url, entries, node.mark)
         return found
 
-    def archive(self, name: str, url: str, entries: Mapping[str, Node]) -> ArchiveConfig:
+    def archive(self, name: str, url: str, entries: Mapping[str, Node], mark: Mark) -> ArchiveConfig:
         """The archive with what is said of it beside its URL."""
         if url.startswith("s3:"):
             try:
@@ -300,6 +311,7 @@ class _Reader:
             endpoint=None if endpoint is None else self.url(endpoint, '"endpoint"', ("https", "http"), ""),
             region=None if region is None else self.form.text(region, '"region"', "a region, as in eu-central-1"),
             lock=None if lock is None else self.form.choice(lock, '"lock"', ("governance", "compliance")),
+            mark=mark,
         )
 
     def named(self, key: str, what: str) -> Mapping[str, Node]:

@@ -112,13 +112,12 @@ def show(config: Path, as_json: bool, batch_id: str) -> None:
 @click.argument("archives", nargs=-1, metavar="[ARCHIVE]...")
 def verify(config: Path, as_json: bool, archives: tuple[str, ...]) -> int:
     """Read every archived file back: digests, counts, Merkle roots, manifests, ledger; and look for added files."""
-    from retention.disposition.catalogue import verify_archives
-    from retention.disposition.survey import note
+    from retention.disposition.catalogue import remember, verify_archives
 
     engine = open_engine(config, policies=False)
     names = archives or tuple(engine.project.config.archives)
     report = verify_archives(engine, names)
-    note(engine, "archive", names, {"ok": not report.findings})
+    remember(engine, names, report)
     if as_json:
         print_json(report.to_json())
     else:

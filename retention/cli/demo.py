@@ -41,7 +41,7 @@ def demo(folder: Path, postgres: bool, worker: bool) -> int:
     from datetime import UTC, datetime
 
     from retention.cli.clean_up import clean_up
-    from retention.cli.demo_worker import fire_next_slot, show_fired
+    from retention.cli.demo_worker import fire_next_slot, show_fired, show_left
     from retention.cli.options import open_engine
     from retention.cli.run import tell
     from retention.cli.show import console
@@ -86,6 +86,7 @@ def demo(folder: Path, postgres: bool, worker: bool) -> int:
         _step(out, "Report")
         went = show_fired(out, fired)
         out.print(f"{went:,} of {facts.records:,} records went; one run a slot, and each record once.")
+        show_left(out, engine, fired)
         return _evidence(out, engine, facts, started)
 
     _step(out, "4. Plan, then run the quarterly clean-up: archive, verify, delete")

@@ -97,6 +97,26 @@ def _tell(out: Console, engine: Engine, entry: Entry) -> None:
         out.print(f"  {moment:%Y-%m-%d %H:%M:%S}  {words[entry.kind]}  {entry.subject}")
 
 
+def show_left(out: Console, engine: Engine, fired: list[Fired]) -> None:
+    """Which policies were not done, because their slots come later; and what the clock that was set forward leaves behind."""
+    from retention.scheduling.opening import next_slot
+
+    zone = engine.project.config.timezone
+    done = {one.run.policy for one in fired}
+    came = max(one.slot.due_at for one in fired)
+    for policy in engine.policies():
+        following = next_slot([policy], came)
+        if policy.name not in done and following is not None:
+            comes = f"{following.astimezone(zone):%d %B %Y, %H:%M}"
+            out.print(
+                f"Not done here: {policy.name}, whose slot comes on {comes}. `retention run {policy.name}` does it now."
+            )
+    out.print(
+        f"The project knows the slots of {came.astimezone(zone):%d %B %Y} as begun: they will not run again when your clock "
+        "comes there."
+    )
+
+
 def show_fired(out: Console, fired: list[Fired]) -> int:
     """What each run did; returns how many records went in all."""
     from retention.cli.show import grid

@@ -23,7 +23,7 @@ def metrics(config: Path, host: str, port: int) -> None:
     from retention.cli.clean_up import stop_on_signals
     from retention.watching.server import serving
 
-    open_engine(config).control.close()  # it is there, and of this release
+    open_engine(config, policies=False).control.close()  # it is there, and of this release
     with stop_on_signals() as stop, serving(config, host, port) as address:
         click.echo(address)
         stop.wait()

@@ -51,16 +51,17 @@ def as_of_option(command: Decorated) -> Decorated:
     )
 
 
-def open_engine(config: Path, *, policies: bool = True) -> Engine:
+def open_engine(config: Path, *, policies: bool = True, lenient: bool = False) -> Engine:
     """Load the project and return its engine. Raises PolicyFilesError with every problem of every file.
 
     ``policies`` False reads retention.yaml alone: a mistake in a policy must keep nobody from placing a hold, verifying
-    evidence or looking into the archive.
+    evidence or looking into the archive. ``lenient`` reads policies only if they are right: a mistake must keep nobody from
+    stopping what goes on under those before.
     """
     from retention.config import load_project, load_without_policies
     from retention.disposition.engine import Engine
 
-    return Engine(load_project(config) if policies else load_without_policies(config))
+    return Engine(load_project(config, lenient=lenient) if policies else load_without_policies(config))
 
 
 def known_class(engine: Engine, address: str | None) -> str | None:

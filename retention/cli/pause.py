@@ -10,7 +10,7 @@ from retention.cli.exits import exits
 from retention.cli.options import config_option, json_option, open_engine, print_json
 
 
-@click.command(epilog=exits())
+@click.command(epilog=exits({4: "refused: the run is over"}))
 @click.argument("target", required=False, metavar="[RUN or POLICY]")
 @config_option
 @json_option
@@ -22,7 +22,7 @@ def pause(target: str | None, config: Path, as_json: bool, reason: str) -> None:
     """
     from retention.disposition.hands import pause as let_wait
 
-    made = let_wait(open_engine(config), target, reason=reason)
+    made = let_wait(open_engine(config, lenient=True), target, reason=reason)
     if as_json:
         print_json({"target": made.target, "by": made.by, "at": made.at.isoformat(), "reason": made.reason})
     else:
@@ -42,7 +42,7 @@ def resume(target: str | None, config: Path, as_json: bool, reason: str) -> None
     """
     from retention.disposition.hands import resume as let_go_on
 
-    going_on = let_go_on(open_engine(config), target, reason=reason)
+    going_on = let_go_on(open_engine(config, lenient=True), target, reason=reason)
     if as_json:
         print_json(going_on)
         return
@@ -63,7 +63,7 @@ def cancel(target: str, config: Path, as_json: bool, reason: str) -> None:
     from retention.cli.runs import facts
     from retention.disposition.hands import cancel as end
 
-    ended = end(open_engine(config), target, reason=reason)
+    ended = end(open_engine(config, lenient=True), target, reason=reason)
     if as_json:
         print_json([facts(run) for run in ended])
         return

@@ -122,7 +122,7 @@ def recover(config: Path, as_json: bool) -> None:
     """Resolve what an interrupted run left in doubt, without starting anything. Safe to repeat."""
     from retention.disposition.recover import recover as recover_all
 
-    settled = recover_all(open_engine(config))
+    settled = recover_all(open_engine(config, policies=False))
     if as_json:
         print_json([{"batch": one.batch.id, "run": one.batch.run_id, "state": one.state.value} for one in settled])
         return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from retention.cli.exits import exits
-from retention.cli.options import config_option, json_option, open_engine, print_json
+from retention.cli.options import config_option, json_option, print_json
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -29,15 +29,17 @@ AGAIN = 2.0
 def status(config: Path, as_json: bool, watch: bool) -> int:
     """Show how everything stands: slots, runs, what is overdue, the queue, workers, holds, policy files.
 
-    It asks the control database alone, so it answers while sources and the broker are away. What is overdue is counted
-    once a day by the workers, and after every run.
+    It asks the control database alone, so it answers while sources and the broker are away, and while a policy has a
+    mistake. What is overdue is counted once a day by the workers, and after every run.
     """
     from retention.cli.show import console
+    from retention.scheduling.current import Current
     from retention.watching.status import read_status
 
-    engine = open_engine(config)
-    zone = engine.project.config.timezone
+    current = Current(config)
     while True:
+        current.refresh()
+        engine = current.view()
         seen = read_status(engine)
         if as_json:
             print_json(seen.to_json())
@@ -45,7 +47,7 @@ def status(config: Path, as_json: bool, watch: bool) -> int:
             out = console()
             if watch:
                 out.clear()
-            _show(out, seen, zone)
+            _show(out, seen, engine.project.config.timezone)
         if not watch:
             return 3 if seen.attention else 0
         time.sleep(AGAIN)
@@ -75,6 +77,11 @@ def _show(out: Console, seen: Status, zone: ZoneInfo) -> None:
         )
     heads = ("policy", "last slot", "next slot", "last success", "overdue", "since", "held")
     out.print(grid(*heads, rows=rows, right=(4, 5, 6), whole=(0,)))
+    for old in seen.gone:
+        count = old["overdue"]["records"] if isinstance(old["overdue"], dict) else 0
+        left = f", {count:,} records overdue when last counted" if count else ""
+        done = "never" if old["last_success_at"] is None else when(old["last_success_at"])
+        out.print(f"No longer in policies/: {old['policy']}, last success {done}{left}.")
     for run in seen.runs:
         ends = "" if run.remaining_seconds is None else f", about {_long(run.remaining_seconds)} left"
         pace = f", {run.rows_per_second:,.0f} a second{ends}" if run.rows_per_second else ""
@@ -86,7 +93,7 @@ def _show(out: Console, seen: Status, zone: ZoneInfo) -> None:
     for pause in seen.pauses:
         what = "everything" if pause["target"] == "*" else pause["target"]
         out.print(f"Paused: {what}, by {pause['by']} since {when(pause['at'])}: {pause['reason']}")
-    if seen.policy_load is not None:
+    if seen.policy_load is not None and seen.policy_load["in_force"] and seen.policy_load["good_at"] is not None:
         out.print(f"Policies in force since {when(seen.policy_load['good_at'])}.")
     for sentence in seen.attention:
         out.print(f"Look: {sentence}", style="bold red")

@@ -21,15 +21,15 @@ def up(config: Path, workers: int, metrics: int | None) -> None:
     """Run what the schedules ask for, in this one process, until it is stopped: for a site without Redis.
 
     Ctrl-C and SIGTERM end it after the batch in hand. Killed at any point, it loses nothing: started again, it goes on.
-    Logs are JSON, one line an event.
+    Logs are JSON, one line an event. Started while a policy has a mistake, it waits until it is mended.
     """
     from retention.cli.clean_up import stop_on_signals
     from retention.scheduling.log import log_as_json
     from retention.scheduling.up import run_up
     from retention.watching.server import serving
 
-    engine = open_engine(config)
-    engine.control.close()  # it is there, and of this release; the threads open their own
+    # it is there, and of this release; the threads open their own
+    open_engine(config, policies=False).control.close()
     log_as_json()
     with stop_on_signals() as stop, ExitStack() as beside:
         if metrics is not None:

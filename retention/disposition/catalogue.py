@@ -10,8 +10,9 @@ from retention.archive.manifest import Manifest
 from retention.archive.verify import Expected, verify_archive
 from retention.disposition.archived import expected, read_manifest
 from retention.errors import NotFound, Refused
-from retention.ledger import batches, runs
+from retention.ledger import batches, observations, runs
 from retention.ledger.cross_check import cross_check
+from retention.ledger.observations import Observation
 from retention.policy.calendar import local_day
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class ArchiveReport:
     files: int
     rows: int
     findings: tuple[str, ...]
+    #: the archives that they are about: all, where the ledger does not bear the control database out
+    damaged: tuple[str, ...]
 
     def to_json(self) -> dict[str, object]:
         """The fields as `archive verify --json` prints them."""
@@ -95,6 +98,7 @@ def manifest_of(engine: Engine, batch_id: str) -> Manifest:
 def verify_archives(engine: Engine, names: Sequence[str]) -> ArchiveReport:
     """Read every file of the named archives back and hold it against manifest, control database and ledger."""
     findings: list[str] = []
+    damaged: list[str] = []
     counts = {"batches": 0, "files": 0, "rows": 0}
 
     #: files of batches whose destruction was begun: there or not there, both is right
@@ -124,8 +128,26 @@ def verify_archives(engine: Engine, names: Sequence[str]) -> ArchiveReport:
             any_expected = bool(batches.archived(connection, name))
         if not any_expected and not store.is_archive():
             continue  # nothing was ever put there
+        before = len(findings)
         found = list(verify_archive(store, expectations(name)))
         findings.extend(f"{name}: {finding}" for finding in found if finding.path not in ending)
+        if len(findings) > before:
+            damaged.append(name)
     with engine.control.read() as connection:
-        findings.extend(f"ledger: {finding.what}" for finding in cross_check(connection))
-    return ArchiveReport(findings=tuple(findings), **counts)
+        contradicted = [f"ledger: {finding.what}" for finding in cross_check(connection)]
+    return ArchiveReport(
+        findings=(*findings, *contradicted), damaged=tuple(names) if contradicted else tuple(damaged), **counts
+    )
+
+
+def remember(engine: Engine, names: Sequence[str], report: ArchiveReport) -> None:
+    """Write down for those who watch what verifying the named archives found. What is damaged stays so until a later
+    verification finds it whole. Raises ControlFailed."""
+    now = engine.now()
+    with engine.control.write() as connection:
+        before = observations.read(connection, "archive")
+        for name in names:
+            facts: dict[str, object] = {"ok": name not in report.damaged}
+            if not facts["ok"]:
+                facts["verified_at"] = observations.last_good(before.get(name))
+            observations.record(connection, Observation(kind="archive", target=name, at=now, facts=facts))

@@ -99,6 +99,7 @@ class _Survey:
         self._now = engine.now()
         self._config = engine.project.config
         self._policies = {policy.name: policy for policy in engine.project.policies.policies}
+        self._unread = engine.project.mistake is not None and not self._policies
         self._paused = {pause.target for pause in pauses.known(connection)}
         self._runs = runs.unfinished(connection)
         #: run -> slot, by their ids
@@ -140,7 +141,7 @@ class _Survey:
         return [
             slot
             for slot in first.values()
-            if slot.policy in self._policies and self._may_work(slot.policy, self._policies[slot.policy].records)
+            if self._may_begin(slot.policy)
             if slot.due_at <= self._now and self._has_come(slot.not_before)
             if not slot_leases.is_leased(slot, self._now) and not self._under_way(slot.policy)
         ]
@@ -155,6 +156,12 @@ class _Survey:
 
     def _last(self, policy: str) -> str:
         return self._served[policy].isoformat() if policy in self._served else ""
+
+    def _may_begin(self, name: str) -> bool:
+        """Whether a slot of the policy may become a run. Where no policy can be read, that is for those to see who look."""
+        if name in self._policies:
+            return self._may_work(name, self._policies[name].records)
+        return self._unread and self._may_work(name, "")
 
     def _may_work(self, name: str, records: str) -> bool:
         """Whether the policy is neither paused nor outside of its hours, and its source has room. A run of a policy that is

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from retention.errors import InputError, NotFound, Refused
-from retention.ledger import pauses, runs, shards, slots
+from retention.ledger import pauses, runs, schedules, shards, slots
 from retention.ledger.pauses import EVERYTHING, Pause
-from retention.ledger.runs import Run, RunState
+from retention.ledger.runs import Run, RunKind, RunState
 from retention.ledger.slots import SlotState
 from retention.policy.suggest import nearest
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def pause(engine: Engine, target: str | None, *, reason: str) -> Pause:
     """Let a policy, a run or (None) everything wait: nothing of it begins, and what is under way ends after the batch in hand.
 
-    Raises InputError without a reason, NotFound where there is no such policy or run that is not over.
+    Raises InputError without a reason, NotFound where there is no such policy or run, Refused where the run is over.
     """
     made = _said(engine, target, reason)
     with engine.control.write() as connection:
@@ -78,10 +78,19 @@ def _said(engine: Engine, target: str | None, reason: str) -> Pause:
 
 
 def _known(engine: Engine, connection: Connection, target: str, *, of: list[str]) -> None:
-    """Raise NotFound unless it is a policy, a run that is not over, or one ``of`` these."""
-    names = [policy.name for policy in engine.project.policies.policies]
+    """Raise unless it is a policy, a run that is not over (Refused where it is), or one ``of`` these. While the policy files
+    have a mistake, a policy is what the control database knows as one: the brake must not wait for them."""
+    if engine.project.mistake is None:
+        names = [policy.name for policy in engine.project.policies.policies]
+    else:
+        ran = [run.policy for run in runs.recent(connection, None) if run.kind is RunKind.DISPOSITION]
+        names = sorted({*schedules.read(connection), *ran})
     known = [EVERYTHING, *of, *names, *(run.id for run in runs.unfinished(connection))]
     if target not in known:
+        if target.startswith("R-"):  # an id of a run, which no name of a policy begins like
+            state = runs.get(connection, target).state.value
+            hint = "a run of a policy can wait, go on or end while it is not over: `retention runs` lists them"
+            raise Refused(f"run {target} is {state}", hint=hint)
         raise NotFound(
             f"there is no policy {target!r}, and no run of that id that is not over", hint=nearest(target, known[1:])
         )

@@ -114,14 +114,6 @@ def choose(
         raise unknown
     if not chosen:
         raise NotFound("no archived record is what was asked for", hint="`retention archive list` shows what there is")
-    if address is not None and keys:
-        bound = engine.bound(address)
-        lost = [text for text in keys if key_text(key_from_text(bound, text)) not in seen[address]]
-        if lost:
-            raise NotFound(
-                f"no archived record of {address} has the key {' or '.join(lost)}, so nothing was restored",
-                hint=f"`retention explain {address} {lost[0]}` says where it is",
-            )
     return Choice(batches=tuple(reversed(chosen)))
 
 

@@ -31,6 +31,14 @@ class Observation:
     facts: Mapping[str, Any]
 
 
+def last_good(seen: Observation | None) -> str | None:
+    """When the archive was last found in order, however it was found since: ISO, UTC; None: never."""
+    if seen is None:
+        return None
+    good: str | None = seen.at.isoformat() if seen.facts["ok"] else seen.facts.get("verified_at")
+    return good
+
+
 def record(connection: sa.Connection, seen: Observation) -> None:
     """Write it down in the place of the one before."""
     table = tables.observation

@@ -73,7 +73,8 @@ def in_doubt(connection: sa.Connection, *, before: datetime) -> int:
     return int(connection.execute(sa.select(sa.func.count()).select_from(tables.batch).where(doubtful)).scalar_one())
 
 
-def archives_in_use(connection: sa.Connection) -> set[str]:
-    """Archives with at least one batch that was not destroyed."""
+def archives_in_use(connection: sa.Connection) -> dict[str, datetime]:
+    """Archives with at least one batch that was not destroyed -> since when the oldest of these is in it."""
     kept = (_batch.state == BatchState.COMMITTED.value) & _batch.destroyed_at.is_(None) & _batch.archive.is_not(None)
-    return {name for (name,) in connection.execute(sa.select(_batch.archive).where(kept).distinct())}
+    oldest = sa.select(_batch.archive, sa.func.min(_batch.resolved_at)).where(kept).group_by(_batch.archive)
+    return {name: instant(since) for name, since in connection.execute(oldest)}

@@ -14,6 +14,9 @@ from retention.ledger.times import instant, stamp
 
 WorkerKind = Literal["worker", "beat", "up"]
 
+#: what a process is doing that never saw good policy files
+WAITS = "waits until the policy files are mended"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:

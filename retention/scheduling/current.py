@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from retention.config import Project, load_config, load_project
@@ -32,7 +32,11 @@ class Current:
         self.config_path = config_path
         self._lock = threading.Lock()
         self._stamp: _Stamp | None = None
+        #: the last good one
         self._project: Project | None = None
+        #: the last one with a good retention.yaml, whatever its policies
+        self._seen: Project | None = None
+        self._mistake: InputError | None = None
         self._control: Control | None = None
 
     def refresh(self) -> Read | None:
@@ -45,7 +49,7 @@ class Current:
         """The last good one. Raises InputError where there never was one."""
         if self._project is None:
             raise InputError(
-                f"{self.config_path} or a policy has a mistake, and nothing runs until it is mended",
+                f"{self.config_path} or a policy had a mistake when this process began, which waits until it is mended",
                 hint="`retention validate` shows every mistake",
             )
         return self._project
@@ -56,7 +60,7 @@ class Current:
         raise."""
         with self._lock:
             if self._control is None:
-                config = load_config(self.config_path) if self._project is None else self._project.config
+                config = load_config(self.config_path) if self._seen is None else self._seen.config
                 self._control = Control.open(config.control)
             return self._control
 
@@ -66,6 +70,21 @@ class Current:
         engine = Engine(self.project)
         engine.control = self.control
         return engine
+
+    def view(self) -> Engine:
+        """A new engine to look with: on the last good project, or on one without policies where there never was one; its
+        `mistake` says how the files are now. Raises what is wrong with retention.yaml, and as `control` does."""
+        project = self._seen if self._project is None else self._project
+        if project is None:
+            project = load_project(self.config_path, lenient=True)
+        engine = Engine(replace(project, mistake=self._mistake))
+        engine.control = self.control
+        return engine
+
+    @property
+    def waits(self) -> bool:
+        """Whether there was no good project yet: then the process does nothing."""
+        return self._project is None
 
     def close(self) -> None:
         """Close the control database."""
@@ -79,20 +98,24 @@ class Current:
             return None
         self._stamp = stamp  # of before the reading: what changes meanwhile is read the next time
         try:
-            project = load_project(self.config_path)
+            project = load_project(self.config_path, lenient=True)
             self._same_places(project)
-        except RetentionError as error:
-            return Read(set_digest=None, error=error)
+        except InputError as error:
+            self._mistake = error
         except OSError as error:  # a file that vanished or cannot be read: the next change of any file reads again
             self._stamp = None
-            return Read(set_digest=None, error=InputError(f"{error.filename} cannot be read: {error.strerror}"))
-        self._project = project
-        return Read(set_digest=project.policies.digest, error=None)
+            self._mistake = InputError(f"{error.filename} cannot be read: {error.strerror}")
+        else:
+            self._seen, self._mistake = project, project.mistake
+            if project.mistake is None:
+                self._project = project
+                return Read(set_digest=project.policies.digest, error=None)
+        return Read(set_digest=None, error=self._mistake)
 
     def _same_places(self, project: Project) -> None:
         """Raise InputError where the files now name another control database or broker: half of the processes would be
         in one, half in the other."""
-        before = self._project
+        before = self._seen
         if before is None:
             return
         for key in ("control", "broker"):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from retention.disposition import clock
 from retention.disposition.shift import claimable, work
 from retention.disposition.survey import survey_if_due
 from retention.errors import RetentionError
@@ -55,17 +56,23 @@ class Looker:
         self._ended.set()
 
     def _engine(self) -> Engine:
+        self._refresh()
+        return self._current.engine()
+
+    def _doing(self) -> str | None:
+        self._refresh()
+        return workers.WAITS if self._current.waits else None
+
+    def _refresh(self) -> None:
         read = self._current.refresh()
         if read is not None and read.error is not None:
             _log.error("policies.refused", message=read.error.message)
-        return self._current.engine()
 
     def _beat(self) -> None:
         while True:
             try:
-                engine = self._engine()
-                with engine.control.write() as connection:
-                    workers.seen(connection, name=this_process(), kind=self._kind, doing=None, at=engine.now())
+                with self._current.control.write() as connection:
+                    workers.seen(connection, name=this_process(), kind=self._kind, doing=self._doing(), at=clock.now())
             except RetentionError as error:
                 _log.error("heartbeat.failed", code=error.code, message=error.message)
             if self._ended.wait(HEARTBEAT):

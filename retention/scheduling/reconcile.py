@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from retention.disposition import clock
 from retention.disposition.recover import recover
 from retention.disposition.shift import claimable
 from retention.disposition.survey import survey_is_due
@@ -70,9 +71,10 @@ class Reconciler:
 
         Raises RetentionError.
         """
+        doing = workers.WAITS if self._current.waits else None
+        with self._current.control.write() as connection:
+            workers.seen(connection, name=this_process(), kind=self._kind, doing=doing, at=clock.now())
         engine = self._current.engine()
-        with engine.control.write() as connection:
-            workers.seen(connection, name=this_process(), kind=self._kind, doing=None, at=engine.now())
         self._tell(engine)  # first: settling may have to wait for a source that is away
         recover(engine)
         with engine.control.read() as connection:

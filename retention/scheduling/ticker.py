@@ -13,7 +13,7 @@ import structlog
 
 from retention.disposition import clock
 from retention.errors import RetentionError
-from retention.ledger import policy_loads
+from retention.ledger import policy_loads, workers
 from retention.ledger.policy_loads import PolicyLoad
 from retention.ledger.slots import SlotState
 from retention.scheduling.current import Current, Read
@@ -89,7 +89,8 @@ class Ticker:
             else:
                 self._said.pop("policies.refused", None)
         if self._refused is not None:
-            self._say("policies.refused", message=self._refused.message, hint="the last good set stays in force")
+            hint = workers.WAITS if self._current.waits else "the last good set stays in force"
+            self._say("policies.refused", message=self._refused.message, hint=hint)
 
     def _tell(self) -> None:
         while self._untold:

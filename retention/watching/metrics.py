@@ -73,13 +73,11 @@ def _of_everything(status: Status) -> Iterator[Metric]:
         yield _one("retention_hold_oldest_seconds", "Age of the oldest hold not released.", status.oldest_hold_seconds)
     if status.ledger is not None:
         yield _one("retention_ledger_ok", "Whether the ledger verified.", float(status.ledger["ok"] is True))
-    verified = {
-        str(one["archive"]): 0.0 if one["verified_at"] is None else _timestamp(str(one["verified_at"]))
-        for one in status.archives
-        if one["used"]
-    }
-    name = "retention_archive_verified_timestamp_seconds"
-    yield _by(name, "When the archive was last found in order; 0 if never.", "archive", verified)
+    whole = {str(one["archive"]): float(one["ok"] is True) for one in status.archives if one["ok"] is not None}
+    yield _by("retention_archive_ok", "Whether the archive was in order when last verified.", "archive", whole)
+    ages = {str(one["archive"]): _number(one["unverified_seconds"]) for one in status.archives if one["used"]}
+    name = "retention_archive_unverified_seconds"
+    yield _by(name, "For how long nobody has found the archive in order.", "archive", ages)
     if status.policy_load is not None:
         ok, good_at = status.policy_load["ok"] is True, status.policy_load["good_at"]
         yield _one("retention_policy_load_ok", "Whether the policy files as they are now are in force.", float(ok))

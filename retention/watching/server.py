@@ -24,9 +24,10 @@ def serving(config_path: Path, host: str, port: int) -> Iterator[str]:
     def status() -> Status:
         with lock:
             current.refresh()
-            engine = current.engine()
+            engine = current.view()
         return read_status(engine)
 
+    current.refresh()  # now: a mistake that comes before the first question finds the set before it
     try:
         server = _make(host, port, status)
     except OSError as error:

@@ -7,14 +7,18 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from retention.disposition.claim import waiting
-from retention.ledger import observations, pauses, policy_loads, runs, shards, slots, tallies, workers
+from retention.ledger import observations, pauses, policy_loads, runs, schedules, shards, slots, tallies, workers
 from retention.ledger.observations import EVERYTHING
 from retention.ledger.runs import RunState
 from retention.ledger.shards import Shard, ShardState
 from retention.ledger.slots import Slot, SlotState
+from retention.ledger.workers import WAITS, Worker
+from retention.policy.policy import Schedule
 from retention.scheduling import cron
+from retention.scheduling.opening import FRESH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +27,6 @@ if TYPE_CHECKING:
 
     from retention.disposition.engine import Engine
     from retention.ledger.runs import Run
-    from retention.policy.policy import Policy
 
 #: a prepared batch is settled within moments; one that is older than this is in doubt
 DOUBT = timedelta(minutes=2)
@@ -72,6 +75,8 @@ class Status:
 
     at: str
     policies: tuple[PolicyStatus, ...]
+    #: what the control database knows of policies that the files no longer have: renamed, or taken away
+    gone: tuple[dict[str, object], ...]
     runs: tuple[RunStatus, ...]
     runs_by_state: dict[str, int]
     queue_depth: int
@@ -82,8 +87,12 @@ class Status:
     pauses: tuple[dict[str, object], ...]
     batches_in_doubt: int
     quarantined: tuple[dict[str, object], ...]
+    #: whether the files as they are now are right (``ok``), and else what is wrong, whether the last good set is ``in_force``
+    #: all the same, and how many processes are ``waiting``, because they began after it. None: nobody told yet
     policy_load: dict[str, object] | None
     ledger: dict[str, object] | None
+    #: ``ok``: as it was last verified; ``verified_at``: when that last found it in order; ``unverified_seconds``: for how
+    #: long nobody has, since its first batch where nobody ever did. None: never verified; nothing in it
     archives: tuple[dict[str, object], ...]
     attention: tuple[str, ...] = ()
 
@@ -113,12 +122,11 @@ class _Reader:
         due = waiting(self._engine, connection)
         holds = tallies.holds_by_state(connection)
         oldest = tallies.oldest_hold(connection)
-        loads = policy_loads.read(connection)
-        newest = max(loads.values(), key=lambda load: load.at, default=None)
         ledger = observations.read(connection, "ledger").get(EVERYTHING)
         status = Status(
             at=now.isoformat(),
             policies=self._policies(),
+            gone=self._gone(),
             runs=tuple(self._run(run, every[run.id]) for run in unfinished),
             runs_by_state=tallies.runs_by_state(connection),
             queue_depth=len(due),
@@ -141,14 +149,7 @@ class _Reader:
             ),
             batches_in_doubt=tallies.in_doubt(connection, before=now - DOUBT),
             quarantined=self._quarantined(unfinished, every),
-            policy_load=None
-            if newest is None
-            else {
-                "ok": newest.outcome == "good",
-                "at": newest.at.isoformat(),
-                "good_at": loads["good"].at.isoformat() if "good" in loads else None,
-                "message": newest.message,
-            },
+            policy_load=self._policy_load(everybody),
             ledger=None if ledger is None else {"ok": ledger.facts["ok"], "at": ledger.at.isoformat()},
             archives=self._archives(),
         )
@@ -156,32 +157,80 @@ class _Reader:
 
     def _policies(self) -> tuple[PolicyStatus, ...]:
         connection = self._connection
-        policies = self._engine.project.policies.policies
-        newest = slots.newest(connection, [policy.name for policy in policies])
+        policies = self._known()
+        newest = slots.newest(connection, list(policies))
         late = slots.in_state(connection, SlotState.DUE)
         succeeded, deleted = tallies.last_success(connection), tallies.deleted(connection)
         debts = observations.read(connection, "debt")
         return tuple(
             PolicyStatus(
-                policy=policy.name,
-                title=policy.title,
-                last_slot=_slot(newest[policy.name][0]) if newest.get(policy.name) else None,
-                next_slot=self._next(policy),
-                lateness_seconds=max(
-                    (self._age(slot.due_at) for slot in late if slot.policy == policy.name), default=0.0
-                ),
-                last_success_at=succeeded[policy.name].isoformat() if policy.name in succeeded else None,
-                overdue=self._overdue(debts[policy.name]) if policy.name in debts else None,
-                deleted=deleted.get(policy.name, 0),
+                policy=name,
+                title=title,
+                last_slot=_slot(newest[name][0]) if newest.get(name) else None,
+                next_slot=None if schedule is None else self._next(schedule),
+                lateness_seconds=max((self._age(slot.due_at) for slot in late if slot.policy == name), default=0.0),
+                last_success_at=succeeded[name].isoformat() if name in succeeded else None,
+                overdue=self._overdue(debts[name]) if name in debts else None,
+                deleted=deleted.get(name, 0),
             )
-            for policy in sorted(policies, key=lambda policy: policy.name)
+            for name, (title, schedule) in sorted(policies.items())
         )
 
-    def _next(self, policy: Policy) -> dict[str, object] | None:
-        for slot in islice(cron.slots(policy.schedule, after=self._now), 1):
-            zone = policy.schedule.timezone.key
+    def _known(self) -> dict[str, tuple[str, Schedule | None]]:
+        """Title and schedule of each policy; where the files have a mistake and no set came before, of each that the control
+        database knows: beats look at the schedules of the last good set, and no longer at those of policies that are gone."""
+        project = self._engine.project
+        if project.mistake is None or project.policies.policies:
+            return {policy.name: (policy.title, policy.schedule) for policy in project.policies.policies}
+        seen = schedules.read(self._connection)
+        newest = max((one.checked_until for one in seen.values()), default=self._now)
+        names = {*seen, *tallies.last_success(self._connection), *observations.read(self._connection, "debt")}
+        return {
+            name: (
+                name,
+                Schedule(cron=seen[name].cron, timezone=ZoneInfo(seen[name].zone))
+                if name in seen and newest - seen[name].checked_until < 2 * FRESH
+                else None,
+            )
+            for name in names
+        }
+
+    def _gone(self) -> tuple[dict[str, object], ...]:
+        succeeded, debts = tallies.last_success(self._connection), observations.read(self._connection, "debt")
+        names = {*schedules.read(self._connection), *succeeded, *debts} - self._known().keys()
+        return tuple(
+            {
+                "policy": name,
+                "last_success_at": succeeded[name].isoformat() if name in succeeded else None,
+                "overdue": self._overdue(debts[name]) if name in debts else None,
+            }
+            for name in sorted(names)
+        )
+
+    def _next(self, schedule: Schedule) -> dict[str, object] | None:
+        for slot in islice(cron.slots(schedule, after=self._now), 1):
+            zone = schedule.timezone.key
             return {"local_time": slot.local_time, "zone": zone, "due_at": slot.due_at.isoformat()}
         return None
+
+    def _policy_load(self, everybody: list[Worker]) -> dict[str, object] | None:
+        """How the files are now: as who looks reads them, for maybe nobody has told yet, and as a living process told last."""
+        loads = policy_loads.read(self._connection)
+        newest = max(loads.values(), key=lambda load: load.at, default=None)
+        alive = [one for one in everybody if one.is_alive(self._now)]
+        read = self._engine.project.mistake
+        mistake = newest.message if read is None and newest is not None and alive else read
+        if newest is None and mistake is None:
+            return None
+        told = newest is not None and (newest.outcome == "good") is (mistake is None)
+        return {
+            "ok": mistake is None,
+            "at": newest.at.isoformat() if newest is not None and told else self._now.isoformat(),
+            "good_at": loads["good"].at.isoformat() if "good" in loads else None,
+            "in_force": mistake is None or any(one.doing != WAITS for one in alive),
+            "waiting": sum(one.doing == WAITS for one in alive),
+            "message": None if mistake is None else str(mistake),
+        }
 
     def _overdue(self, debt: observations.Observation) -> dict[str, object]:
         expired = debt.facts["oldest_expired_at"]
@@ -228,14 +277,21 @@ class _Reader:
     def _archives(self) -> tuple[dict[str, object], ...]:
         seen = observations.read(self._connection, "archive")
         used = tallies.archives_in_use(self._connection)
-        return tuple(
-            {
-                "archive": name,
-                "used": name in used,
-                "verified_at": seen[name].at.isoformat() if name in seen and seen[name].facts["ok"] else None,
-            }
-            for name in sorted(self._engine.project.config.archives)
-        )
+        told: list[dict[str, object]] = []
+        for name in sorted({*self._engine.project.config.archives, *used}):
+            good = observations.last_good(seen.get(name))
+            # what was verified before its first batch came was empty
+            since = None if name not in used else max(used[name], datetime.fromisoformat(good) if good else used[name])
+            told.append(
+                {
+                    "archive": name,
+                    "used": name in used,
+                    "ok": seen[name].facts["ok"] if name in seen else None,
+                    "verified_at": good,
+                    "unverified_seconds": None if since is None else self._age(since),
+                }
+            )
+        return tuple(told)
 
     def _waited(self, item: Slot | Shard) -> float:
         if isinstance(item, Slot):
@@ -266,9 +322,20 @@ class _Reader:
         if status.holds["pending"]:
             said.append(f"holds not in force yet: {status.holds['pending']}; `retention hold confirm`")
         if status.policy_load is not None and not status.policy_load["ok"]:
-            said.append("the policy files have a mistake, and the last good set goes on; `retention validate`")
+            load = status.policy_load
+            goes_on = "the last good set goes on" if load["in_force"] else "no run begins until it is mended"
+            what = str(load["message"]).partition("\n")[0]
+            said.append(f"the policy files have a mistake, and {goes_on}: {what}; `retention validate`")
+            if load["waiting"]:
+                said.append(
+                    f"processes that began with that mistake, and do nothing until it is mended: {load['waiting']}"
+                )
         if status.ledger is not None and not status.ledger["ok"]:
             said.append("the ledger does not verify; `retention audit verify`")
+        for one in status.archives:
+            if one["ok"] is False:
+                name = one["archive"]
+                said.append(f"the archive {name} does not verify; `retention archive verify {name}` says why")
         return said
 
 

@@ -79,7 +79,7 @@ def test_a_problem_in_the_files_is_shown_with_all_others(project: Retention) -> 
     (project.folder / "policies" / "new.yaml").write_text("policy: neu\ntitel: x\n", encoding="utf-8")
     said = project("validate", status=2)
     lines = said.err.splitlines()
-    assert lines[-1] == f"{len(lines) - 1} mistakes; no policy runs until they are mended."
+    assert lines[-1] == f"{len(lines) - 1} mistakes; nothing begins with these files until they are mended."
     assert any('did you mean "title"' in line for line in lines)
     report = project("validate", "--json", status=2).json
     assert report["valid"] is False
@@ -104,7 +104,7 @@ def test_validate_shows_an_unreachable_database_beside_other_problems(project: R
     said = project("validate", status=2).err
     assert "hr: cannot connect to" in said
     assert 'has no table "activity_log", did you mean "activity_logs"?' in said
-    assert said.endswith("2 mistakes; no policy runs until they are mended.\n")
+    assert said.endswith("2 mistakes; no policy that needs what is named here runs until they are mended.\n")
     assert "4 policies are valid" in project("validate", "--offline").out
 
 

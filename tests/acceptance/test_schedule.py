@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -119,3 +120,7 @@ def test_the_demo_s_quarter_by_beat_broker_and_two_workers(demo: Retention, tmp_
     assert said.index("celery worker 2") < said.index("beat opened the slot") < said.index("finished")
     assert said.count("everything is as it was written") == 2
     assert list((tmp_path / "demo" / "logs").glob("worker-*.log"))
+    words = " ".join(said.split())
+    assert re.search(r"Not done here: campaign-contacts, whose slot comes on 01 \w+ \d{4}, 03:00\.", words)
+    assert "service-notes," not in words.partition("Not done here:")[2]
+    assert "will not run again" in words

@@ -80,14 +80,6 @@ MUTATIONS = (
         "[postgresql-a reference that cascades]",
     ),
     Mutation(
-        promise="P2",
-        name="the only copy is taken for litter",
-        file="retention/disposition/litter.py",
-        old="            litter -= _only_copies(engine, store, run, litter)\n",
-        new="",
-        test="tests/integration/scheduling/test_backup.py",
-    ),
-    Mutation(
         promise="P3",
         name="the deletion without the expiry",
         file="retention/sources/predicate.py",

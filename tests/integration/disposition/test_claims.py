@@ -226,10 +226,15 @@ def test_what_a_person_must_say(two: Any) -> None:
         with pytest.raises(NotFound, match="there is no policy 'service-nots'") as caught:
             act(engine, "service-nots", reason="x")
         assert "service-notes" in caught.value.hint
+        with pytest.raises(NotFound, match="there is no run R-2027-01-01T00:00-sales-records-0000") as caught:
+            act(engine, "R-2027-01-01T00:00-sales-records-0000", reason="x")
+        assert caught.value.hint == "`retention runs` lists them."
     with pytest.raises(Refused, match="nothing of service-notes is paused"):
         hands.resume(engine, "service-notes", reason="x")
     told = two.cli("cancel", "service-notes", "--reason", "x")
     assert (told.returncode, told.stdout) == (0, f"Run {run_of(two, 'service-notes')} is cancelled.\n")
+    told = two.cli("cancel", run_of(two, "service-notes"), "--reason", "x")
+    assert told.returncode == 4 and "is cancelled" in told.stderr and "`retention runs`" in told.stderr
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_the_manifest_of_a_batch(done: Any) -> None:
 
 def test_nothing_was_ever_archived(site: Any) -> None:
     report = verify_archives(site.engine(), ("cold",))
-    assert report.to_json() == {"batches": 0, "files": 0, "rows": 0, "findings": ()}
+    assert report.to_json() == {"batches": 0, "files": 0, "rows": 0, "findings": (), "damaged": ()}
     with pytest.raises(NotFound, match="there is no archive 'clod'"):
         verify_archives(site.engine(), ("clod",))
 
@@ -177,6 +177,53 @@ def test_what_only_the_database_can_tell_is_told_of_all_classes_at_once(site: An
     said = "\n".join(map(str, site.engine().problems()))
     assert 'has no table "people"' in said
     assert "there is no file" in said
+
+
+def test_an_archive_that_should_hold_batches_and_is_not_there_is_a_problem(plain_site: Any) -> None:
+    plain_site.fill(300)
+    assert plain_site.engine().problems() == [], "one that is still to be made is none"
+    assert plain_site.cli("run", "--yes", "--as-of", "2026-10-01").returncode == 0
+    assert plain_site.engine().problems() == []
+    text = plain_site.config.read_text()
+    plain_site.config.write_text(text.replace("file:./archive", "file:./nowhere"))
+    told = plain_site.cli("validate")
+    assert told.returncode == 2
+    [line] = [line for line in told.stderr.splitlines() if "nowhere" in line]
+    assert line.startswith(f"retention.yaml:{text[: text.index('  cold:')].count(chr(10)) + 1}:")
+    assert 'archive "cold"' in line and "is not there" in line and "mounted" in line
+    assert plain_site.cli("validate", "--offline").returncode == 0
+    # before the control database is set up, nothing can be in an archive
+    plain_site.config.write_text(
+        text.replace("file:./archive", "file:./nowhere").replace("control: ", "control: sqlite:///new.db  # ")
+    )
+    assert plain_site.engine().problems() == []
+
+
+def test_an_archive_that_cannot_be_opened_or_has_lost_its_name_is_a_problem(plain_site: Any) -> None:
+    plain_site.fill(300)
+    assert plain_site.cli("run", "--yes", "--as-of", "2026-10-01").returncode == 0
+    text = plain_site.config.read_text()
+    cold = '  cold: {url: "file:./archive"}'
+    plain_site.config.write_text(text.replace(cold, '  other: {url: "file:./other"}'))
+    for path in (plain_site.folder / "policies").iterdir():
+        path.write_text(path.read_text().replace("to: cold", "to: other"))
+    [problem] = plain_site.engine().problems()
+    assert 'batches lie in the archive "cold"' in str(problem)
+    for path in (plain_site.folder / "policies").iterdir():
+        path.write_text(path.read_text().replace("to: other", "to: cold"))
+    plain_site.config.write_text(text)
+    marker = plain_site.folder / "archive" / "retention-archive.json"
+    marker.write_text(marker.read_text() + " ")
+    [problem] = plain_site.engine().problems()
+    assert "has been changed since it was written" in str(problem)
+
+
+def test_a_control_database_that_does_not_answer_is_a_problem(plain_site: Any) -> None:
+    text = plain_site.config.read_text()
+    control = "control: postgresql://u@127.0.0.1:1/retention  # "
+    plain_site.config.write_text(text.replace("control: ", control))
+    [problem] = plain_site.engine().problems()
+    assert "control database" in str(problem)
 
 
 def test_a_policy_that_does_not_fit_its_table_stops_every_policy_of_the_class(site: Any) -> None:

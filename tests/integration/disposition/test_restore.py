@@ -284,18 +284,6 @@ def test_what_cannot_be_meant(sqlite_site: Any, chosen: dict[str, Any], error: t
         back(sqlite_site, **chosen)
 
 
-def test_of_several_keys_one_that_no_archive_has_is_named_and_nothing_comes_back(sqlite_site: Any) -> None:
-    sqlite_site.fill(60)
-    sqlite_site.run()
-    there = sqlite_site.ids()
-    with pytest.raises(NotFound, match=r"no archived record of crm.activities has the key 16 or 999") as refused:
-        back(sqlite_site, keys=["15", "16", "30", "999"])
-    assert refused.value.hint == "`retention explain crm.activities 16` says where it is"
-    assert sqlite_site.ids() == there
-    [told] = back(sqlite_site, keys=["15", "30", "15"])
-    assert (told.restored, sqlite_site.ids()) == (2, there | {15, 30})
-
-
 def test_a_class_must_be_named_where_there_are_several_and_a_reason_always(sqlite_site: Any) -> None:
     sqlite_site.fill(ROWS)
     run = sqlite_site.run().run

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,11 +18,15 @@ import pytest
 import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 
+from retention.config import load_project
 from retention.disposition import clock
+from retention.disposition.engine import Engine
 from retention.disposition.holding import place
 from retention.disposition.survey import survey
 from retention.holds.scope import Everything
-from retention.ledger import workers
+from retention.ledger import policy_loads, schedules, workers
+from retention.ledger.policy_loads import PolicyLoad
+from retention.ledger.schedules import Checked
 from retention.scheduling.current import Current
 from retention.scheduling.reconcile import Reconciler
 from retention.scheduling.ticker import Ticker
@@ -29,7 +34,6 @@ from retention.watching.metrics import exposition
 from retention.watching.status import Status, read_status
 
 if TYPE_CHECKING:
-    from retention.disposition.engine import Engine
     from tests.integration.scheduling.conftest import Site
 
 
@@ -62,8 +66,13 @@ def measured(seen: Status) -> dict[tuple[str, ...], float]:
 
 
 def told(site: Site, *words: str) -> subprocess.CompletedProcess[str]:
-    """The command, by the site's clock."""
-    call = [sys.executable, "-m", "retention", "status", *words, "--config", str(site.config)]
+    """`retention status`, by the site's clock."""
+    return spoken(site, "status", *words)
+
+
+def spoken(site: Site, *words: str) -> subprocess.CompletedProcess[str]:
+    """Any command, by the site's clock."""
+    call = [sys.executable, "-m", "retention", *words, "--config", str(site.config)]
     env = {**os.environ, **clock.set_by_this_process(site.ahead), "COLUMNS": "200"}
     return subprocess.run(call, capture_output=True, text=True, env=env)
 
@@ -97,8 +106,22 @@ def test_a_run_in_progress_whose_process_was_killed(due: Site) -> None:
     text = told(due)
     assert text.returncode == 3
     words = " ".join(text.stdout.split())
-    assert re.search(rf"{run}: running, {done:,} of 10,000 records, \d+ a second, about \d+ (s|min|h) left", words)
+    assert re.search(rf"{run}: running, {done:,} of 10,000 records, [\d,]+ a second, about \d+ (s|min|h) left", words)
     assert re.search(r"10,000 2\d\d days 0", words) and "At work: nobody." in words and "In doubt: " in words
+
+
+def test_a_policy_that_was_renamed_does_not_vanish_without_a_word(small: Site) -> None:
+    engine = at(small)
+    survey(engine)
+    assert read_status(engine).gone == ()
+    file = small.folder / "policies" / "odd.yaml"
+    file.write_text(file.read_text().replace("policy: odd", "policy: uneven"))
+    file.rename(file.with_name("uneven.yaml"))
+    [gone] = read_status(at(small)).gone
+    assert gone["policy"] == "odd" and gone["last_success_at"] is None
+    assert isinstance(gone["overdue"], dict) and gone["overdue"]["records"] == 1_000
+    words = " ".join(told(small).stdout.split())
+    assert "No longer in policies/: odd, last success never, 1,000 records overdue when last counted." in words
 
 
 def test_who_is_at_work_and_how_late_it_is(small: Site) -> None:
@@ -134,6 +157,8 @@ def test_a_damaged_ledger_a_pending_hold_and_a_bad_policy(small: Site, monkeypat
     ticker.tick()
     ticker.close()
     current.close()
+    with engine.control.write() as connection:
+        workers.seen(connection, name="elsewhere:1:1", kind="beat", doing=None, at=engine.now())
     survey(engine)
     assert measured(read_status(engine))["retention_ledger_ok",] == 1
     with engine.control.write() as connection:
@@ -153,6 +178,77 @@ def test_a_damaged_ledger_a_pending_hold_and_a_bad_policy(small: Site, monkeypat
     assert "holds not in force yet: 1" in sentences
     assert "the policy files have a mistake, and the last good set goes on" in sentences
     assert seen.policy_load is not None and "odd.yaml" in str(seen.policy_load["message"])
+
+
+def test_the_brake_and_the_view_while_up_goes_on_under_the_last_good_set(due: Site) -> None:
+    # so slow that the first run rests between its first two batches, and the second one has not had its turn
+    due.config.write_text(due.config.read_text().replace("    classes:", "    throttle: {duty: 1%}\n    classes:"))
+    up = due.start("up", "--workers", "1")
+    due.wait(lambda: due.committed() > 0, "nobody works")
+    path = due.folder / "policies" / "odd.yaml"
+    good = path.read_text()
+    path.write_text(good.replace("then: delete", "then: delet"))
+    due.wait(lambda: due.asked("SELECT 1 FROM policy_load WHERE outcome = 'bad'") != [], "nobody says so")
+    [(run,)] = due.asked("SELECT DISTINCT run_id FROM batch")
+    assert spoken(due, "pause", run, "--reason", "wrong table").returncode == 0
+    assert spoken(due, "pause", "--reason", "wrong table").returncode == 0
+    before = due.committed()
+    text = told(due)
+    assert text.returncode == 3, text.stderr
+    words = " ".join(text.stdout.split())
+    assert "the policy files have a mistake, and the last good set goes on: policies/odd.yaml:7:7: " in words
+    assert "Policies in force since 20" in words and "Paused: everything" in words and f"{run}: running" in words
+    assert "At work: 1 up" in words and "Nothing needs you" not in words
+    facts = json.loads(told(due, "--json").stdout)
+    assert [one["policy"] for one in facts["policies"]] == ["even", "odd"]
+    assert all(one["last_slot"]["state"] in ("due", "begun") and one["next_slot"] for one in facts["policies"])
+    load = facts["policy_load"]
+    assert (load["ok"], load["in_force"], load["waiting"]) == (False, True, 0) and load["good_at"] < load["at"]
+    assert spoken(due, "cancel", run, "--reason", "wrong table").returncode == 0
+    assert spoken(due, "resume", "--reason", "mended").returncode == 0
+    due.wait(lambda: due.committed() > before, "nobody goes on")
+    up.send_signal(signal.SIGTERM)
+    assert up.wait(timeout=60) == 0
+
+
+def test_what_waits_is_told_without_policies_as_with_them(small: Site) -> None:
+    engine = at(small)
+    from retention.scheduling.opening import open_slots
+
+    open_slots(engine.control, engine.policies(), engine.now())
+    survey(engine)
+    with engine.control.write() as connection:
+        gone = Checked(
+            policy="gone",
+            cron="0 2 * * *",
+            zone="UTC",
+            checked_until=engine.now() - timedelta(days=9),
+            since=engine.now(),
+        )
+        schedules.write(connection, gone)
+    right = read_status(engine)
+    (small.folder / "policies" / "odd.yaml").write_text("policy: odd\n")
+    blind = Engine(load_project(small.config, lenient=True))
+    blind.now = engine.now  # type: ignore[method-assign]
+    seen = read_status(blind)
+    named = {one.policy: one for one in seen.policies}
+    assert named.pop("gone").next_slot is None, "no beat looks at it any more"
+    assert {name: replace(one, title="") for name, one in named.items()} == {
+        one.policy: replace(one, title="") for one in right.policies
+    }
+    assert (seen.queue_depth, seen.queue_oldest_seconds) == (right.queue_depth, right.queue_oldest_seconds)
+    assert seen.queue_depth == 2
+    [sentence] = [one for one in seen.attention if "policies/odd.yaml:1:1: " in one]
+    assert "no run begins until it is mended" in sentence, "no process lives"
+    with engine.control.write() as connection:
+        load = PolicyLoad(
+            outcome="bad", at=engine.now(), set_digest=None, message="policies/odd.yaml:1:1: told by the dead"
+        )
+        policy_loads.record(connection, load)
+    seen = read_status(engine)
+    assert seen.policy_load is not None and seen.policy_load["ok"] is True, (
+        "it was mended, and only the dead do not know"
+    )
 
 
 @pytest.fixture

@@ -15,12 +15,26 @@ from structlog.testing import capture_logs
 
 from retention.disposition import clock
 from retention.scheduling import up as module
+from retention.scheduling.current import Current
 from retention.scheduling.looker import Looker
 from retention.scheduling.ticker import Ticker
 from retention.scheduling.up import run_up
+from retention.watching.status import Status, read_status
 
 if TYPE_CHECKING:
     from tests.integration.scheduling.conftest import Site
+
+
+def at(site: Site) -> Status:
+    """The status by the site's clock, of files as they are."""
+    current = Current(site.config)
+    current.refresh()
+    engine = current.view()
+    now = engine.now() + site.ahead
+    engine.now = lambda: now  # type: ignore[method-assign]
+    seen = read_status(engine)
+    current.close()
+    return seen
 
 
 def events(site: Site) -> list[str]:
@@ -94,8 +108,38 @@ def test_a_thread_that_dies_is_started_again(
     assert {line["thread"] for line in logs if line["event"] == "thread.failed"} == {"beat", "worker 1"}
 
 
-def test_bad_policies_end_it_at_the_start_with_every_mistake(make_site: Callable[..., Site], sqlite_url: str) -> None:
+def test_started_with_a_mistake_it_waits_aloud_and_begins_when_it_is_mended(
+    make_site: Callable[..., Site], sqlite_url: str
+) -> None:
+    site = make_site(sqlite_url, broker="memory://", rows=3_000)
+    path = site.folder / "policies" / "odd.yaml"
+    good = path.read_text()
+    path.write_text(good.replace("then: delete", "then: delet"))
+    process = site.start("up")
+    site.wait(lambda: "policies.refused" in events(site), "it does not say so")
+    site.wait(
+        lambda: site.asked("SELECT kind, doing FROM worker") == [("up", "waits until the policy files are mended")],
+        "the control database does not say so",
+    )
+    assert site.asked("SELECT count(*) FROM slot") == [(0,)]
+    seen = at(site)
+    assert seen.policy_load is not None
+    assert (seen.policy_load["ok"], seen.policy_load["in_force"], seen.policy_load["waiting"]) == (False, False, 1)
+    [sentence] = [one for one in seen.attention if "no run begins until it is mended" in one]
+    assert "policies/odd.yaml:7:7: " in sentence
+    path.write_text(good)
+    site.wait(site.finished, "the runs did not finish")
+    site.check()
+    site.wait(lambda: site.asked("SELECT doing FROM worker") == [(None,)], "it still says that it waits")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == 0
+    refused = next(line for line in site.log("up").splitlines() if "policies.refused" in line)
+    assert "policies/odd.yaml:7:7: " in refused and "last good set" not in refused
+    assert "Traceback" not in site.log("up")
+
+
+def test_a_mistake_in_retention_yaml_ends_it_at_the_start(make_site: Callable[..., Site], sqlite_url: str) -> None:
     site = make_site(sqlite_url, broker="memory://", rows=3)
-    (site.folder / "policies" / "odd.yaml").write_text("policy: odd\n")
+    site.config.write_text(site.config.read_text().replace("sources:", "sourcs:"))
     assert site.start("up").wait(timeout=30) == 2
-    assert "odd.yaml:1" in site.log("up") and "Traceback" not in site.log("up")
+    assert "retention.yaml:" in site.log("up") and "Traceback" not in site.log("up")

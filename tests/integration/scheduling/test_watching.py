@@ -209,6 +209,44 @@ def test_metrics_and_health_over_http(small: Site) -> None:
         assert asked(f"{url}/healthz")[0] == 200
 
 
+@pytest.mark.parametrize("when", ["before it starts", "before the first question", "between two questions"])
+def test_metrics_and_health_with_a_mistake_in_a_policy(small: Site, when: str) -> None:
+    path = small.folder / "policies" / "odd.yaml"
+    good = path.read_text()
+    if when == "before it starts":
+        path.write_text("policy: odd\n")
+    with served(small) as url:
+        if when == "between two questions":
+            assert values(asked(f"{url}/metrics")[1]).get(("retention_policy_load_ok",)) is None, "no beat was there"
+        path.write_text("policy: odd\n")
+        assert asked(f"{url}/readyz") == (200, b"ready\n")
+        code, text = asked(f"{url}/metrics")
+        assert code == 200
+        measured = values(text)
+        assert measured["retention_policy_load_ok",] == 0
+        assert measured["retention_slot_lateness_seconds", "odd"] == 0
+        assert measured["retention_queue_depth",] == 0
+        path.write_text(good)
+        assert ("retention_policy_load_ok",) not in values(asked(f"{url}/metrics")[1])
+        small.config.write_text("timezone: nowhere\n")
+        assert asked(f"{url}/readyz") == (200, b"ready\n"), "the control database answers"
+        assert values(asked(f"{url}/metrics")[1])["retention_policy_load_ok",] == 0
+
+
+def test_up_serves_them_with_a_mistake_before_the_first_question(small: Site) -> None:
+    port = free_port()
+    up = small.start("up", "--metrics", str(port))
+    small.wait(lambda: small.asked("SELECT 1 FROM policy_load WHERE outcome = 'good'") != [], "no policies")
+    (small.folder / "policies" / "odd.yaml").write_text("policy: odd\n")
+    small.wait(lambda: small.asked("SELECT 1 FROM policy_load WHERE outcome = 'bad'") != [], "no mistake")
+    assert asked(f"http://127.0.0.1:{port}/readyz") == (200, b"ready\n")
+    code, text = asked(f"http://127.0.0.1:{port}/metrics")
+    assert code == 200 and values(text)["retention_policy_load_ok",] == 0
+    assert ("retention_slot_lateness_seconds", "odd") in values(text)
+    up.send_signal(signal.SIGTERM)
+    assert up.wait(timeout=20) == 0
+
+
 def test_up_serves_them_too(small: Site) -> None:
     port = free_port()
     up = small.start("up", "--metrics", str(port))
@@ -240,12 +278,56 @@ def test_verifying_is_remembered(small: Site) -> None:
     engine = small.engine()
     assert command(small, "run", "--yes").returncode == 0
     [archive] = read_status(engine).archives
-    assert archive["verified_at"] is None
+    assert archive["verified_at"] is None and archive["ok"] is None
     assert command(small, "archive", "verify").returncode == 0
     assert command(small, "audit", "verify").returncode == 0
     [archive] = read_status(engine).archives
-    assert archive["verified_at"] is not None
-    next((small.folder / "archive").rglob("*.parquet")).write_bytes(b"gone")
-    assert command(small, "archive", "verify").returncode == 1
-    [archive] = read_status(engine).archives
-    assert archive["verified_at"] is None
+    assert archive["verified_at"] is not None and archive["ok"] is True
+
+
+def test_a_damaged_archive_is_told_until_it_is_found_whole(small: Site) -> None:
+    small.config.write_text(small.config.read_text() + '  other: {url: "file:./other"}\n')
+    engine = small.engine()
+    assert command(small, "run", "--yes").returncode == 0
+    assert command(small, "archive", "verify").returncode == 0
+    whole = {one["archive"]: one for one in read_status(engine).archives}
+    path = next((small.folder / "archive").rglob("*.parquet"))
+    content = path.read_bytes()
+    path.write_bytes(content[:-1])
+    for _ in range(2):
+        assert command(small, "archive", "verify").returncode == 1
+        seen = read_status(engine)
+        told = {one["archive"]: one for one in seen.archives}
+        assert (told["cold"]["ok"], told["other"]["ok"]) == (False, True)
+        assert told["cold"]["verified_at"] == whole["cold"]["verified_at"], "when it was last found in order"
+        assert [sentence for sentence in seen.attention if "cold" in sentence and "archive verify" in sentence]
+        assert values(exposition(seen))["retention_archive_ok", "cold"] == 0
+    said = command(small, "status")
+    assert said.returncode == 3 and "Nothing needs you" not in said.stdout
+    path.write_bytes(content)
+    assert command(small, "archive", "verify").returncode == 0
+    seen = read_status(engine)
+    assert not [sentence for sentence in seen.attention if "cold" in sentence]
+    assert values(exposition(seen))["retention_archive_ok", "cold"] == 1
+
+
+def test_an_archive_is_unverified_since_its_first_batch(small: Site) -> None:
+    engine = small.engine()
+    # an empty archive in order says nothing of the batches that come later
+    assert command(small, "archive", "verify").returncode == 0
+    assert ("retention_archive_unverified_seconds", "cold") not in values(exposition(read_status(engine)))
+    now = engine.now()
+    with engine.control.write() as connection:
+        observations.record(
+            connection,
+            observations.Observation(kind="archive", target="cold", at=now - timedelta(days=90), facts={"ok": True}),
+        )
+    assert command(small, "run", "--yes").returncode == 0
+    later = engine.now() + timedelta(days=3)
+    engine.now = lambda: later  # type: ignore[method-assign]
+    days = values(exposition(read_status(engine)))["retention_archive_unverified_seconds", "cold"] / 86_400
+    assert 3 <= days < 3.1
+    assert command(small, "archive", "verify").returncode == 0
+    later += timedelta(days=40)
+    days = values(exposition(read_status(engine)))["retention_archive_unverified_seconds", "cold"] / 86_400
+    assert 42.9 <= days < 43.1
