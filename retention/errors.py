@@ -6,6 +6,8 @@
     │   └── NotFound               2   no such run, hold, policy, class, archive or record
     ├── Refused                    4   understood, and not done: a hold, a limit, a missing right or approval
     │   ├── RunTaken               4   another living process works on the run (`ledger/runs.py`)
+    │   ├── HoldPending            4   a hold is not in force everywhere yet (`disposition/held.py`)
+    │   ├── NotYet                 4   a run judges by a time that has not come (`disposition/clock.py`)
     │   └── SchemaUnsafe           4   the table cannot be handled without losing or keeping something wrongly
     └── Failed                     1   it was tried and did not work; nothing was lost, and it can be tried again
         ├── SourceFailed           1   the database where records live

@@ -62,13 +62,14 @@ class BatchFacts:
     key_greatest: KeyValue
     #: the source's kind of database: "postgresql", "sqlite"
     dialect: str
+    #: when writing began, by the clock that also says when a batch was prepared
+    written_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest(BatchFacts):
     """The facts and, the root table's first, the files."""
 
-    written_at: datetime
     #: versions of what wrote it
     retention: str
     pyarrow: str

@@ -13,6 +13,12 @@ from retention.archive.rows import leaves
 from retention.archive.store import Store
 from retention.errors import ArchiveFailed
 
+#: what a file is that no batch has: added by somebody, or written by batches that a restored control database lost
+UNKNOWN = (
+    "is not known: no batch of the control database has this file; if that came back from a backup, it may be the only copy"
+    " of deleted records: keep it"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExpectedFile:
@@ -57,7 +63,7 @@ def verify_archive(store: Store, expected: Iterable[Expected]) -> Iterator[Findi
         yield Finding(path="the archive", what=f"cannot be relied on: {failure.message}")
     unknown: dict[str, str] = {}
     try:
-        unknown |= dict.fromkeys(store.paths(), "is not known: no batch of the control database has this file")
+        unknown |= dict.fromkeys(store.paths(), UNKNOWN)
         unknown |= dict.fromkeys(store.leftovers(), "is left over from a write that was interrupted")
     except ArchiveFailed as failure:
         yield Finding(path="the archive", what=f"cannot be searched for files that nobody knows: {failure.message}")

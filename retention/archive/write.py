@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from hashlib import sha256
 
 import pyarrow as pa
@@ -59,7 +59,6 @@ def write_batch(store: Store, parts: Sequence[Part], facts: BatchFacts) -> Writt
             files.append(_write_part(store, path, part, facts, written))
         manifest = Manifest(
             **asdict(facts),
-            written_at=datetime.now(UTC),
             retention=__version__,
             pyarrow=pa.__version__,
             files=tuple(files),
@@ -69,7 +68,7 @@ def write_batch(store: Store, parts: Sequence[Part], facts: BatchFacts) -> Writt
         manifest = Manifest.from_bytes(content)  # as `retention archive verify` will read it
     except BaseException as error:
         try:
-            discard(store, written)
+            discard(store, reversed(written))  # the manifest first: one that stands vouches for all its files
         except ArchiveFailed as failure:
             error.add_note(f"What had been written could not be removed again: {failure.message}")
         raise

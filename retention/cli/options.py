@@ -76,10 +76,11 @@ def known_class(engine: Engine, address: str | None) -> str | None:
 
 def parse_when(text: str | None, zone: ZoneInfo) -> datetime:
     """The instant that ``--as-of`` names, UTC; now where it is left out. Raises InputError."""
+    from retention.disposition import clock
     from retention.policy.calendar import day_start, instant_of
 
     if text is None:
-        return datetime.now(UTC)
+        return clock.now()
     try:
         if not re.match(
             r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text

@@ -32,24 +32,30 @@ _JUMPS = {
 def schedule(policies: tuple[str, ...], config: Path, as_json: bool, count: int) -> None:
     """List what will run and when, by the clock of the policy's time zone and in UTC.
 
-    Slots that a change of the clocks moves or doubles are marked.
+    Slots that a change of the clocks moves or doubles are marked. A slot that was opened already, because the clock was
+    ahead or the zone another one, does not come again, and is not listed.
     """
     from itertools import islice
 
-    from retention.scheduling import cron
+    from retention.ledger import schedules
+    from retention.scheduling.coming import coming
+    from retention.scheduling.opening import ahead_until
 
     engine = open_engine(config)
-    now = engine.now()
-    found = [
-        (policy, slot)
-        for policy in engine.policies(policies)
-        for slot in islice(cron.slots(policy.schedule, after=now), count)
-    ]
+    chosen, now = engine.policies(policies), engine.now()
+    with engine.control.read() as connection:
+        found = [
+            (policy, slot)
+            for policy in chosen
+            for slot in islice(coming(connection, policy.name, policy.schedule, now), count)
+        ]
+        seen = schedules.read(connection)
     found.sort(key=lambda pair: (pair[1].due_at, pair[0].name))
     if as_json:
         print_json([_facts(policy, slot) for policy, slot in found])
         return
     from retention.cli.show import console, grid
+    from retention.watching.attention import closed
 
     rows = [
         (
@@ -61,7 +67,12 @@ def schedule(policies: tuple[str, ...], config: Path, as_json: bool, count: int)
         )
         for policy, slot in found
     ]
-    console().print(grid("local time", "time zone", "UTC", "policy", "", rows=rows, whole=(0, 1, 2, 3)))
+    out = console()
+    out.print(grid("local time", "time zone", "UTC", "policy", "", rows=rows, whole=(0, 1, 2, 3)))
+    for policy in chosen:
+        until = ahead_until(seen.get(policy.name), now)
+        if until is not None:
+            out.print(f"Look: {closed(policy.name, until)}", style="bold red")
 
 
 def _facts(policy: Policy, slot: Occurrence) -> dict[str, object]:

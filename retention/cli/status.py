@@ -34,7 +34,7 @@ def status(config: Path, as_json: bool, watch: bool) -> int:
     """
     from retention.cli.show import console
     from retention.scheduling.current import Current
-    from retention.watching.status import read_status
+    from retention.watching.read import read_status
 
     current = Current(config)
     while True:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from retention.archive.find import Inclusion, find_key, proof_for
+from retention.archive.find import Inclusion, find_key, proof_for, rows_of
 from retention.archive.manifest import Manifest
 from retention.archive.store import Store
 from retention.archive.verify import Expected, ExpectedFile
+from retention.disposition.archived_values import key_texts
 from retention.errors import EvidenceBroken
 from retention.ledger import batches, runs
 from retention.ledger.batches import Batch
@@ -75,6 +77,16 @@ def read_manifest(store: Store, batch: Batch) -> Manifest:
             hint="`retention archive verify` says what else is",
         )
     return Manifest.from_bytes(content)
+
+
+def keys_of(engine: Engine, batch: Batch) -> list[str] | None:
+    """The keys of the batch's records as texts; None where nothing tells them (any more). Raises ArchiveFailed, and
+    EvidenceBroken where the files were changed."""
+    if batch.archive is not None and batch.destroyed_by_run is None:
+        store = engine.store(batch.archive)
+        root = read_manifest(store, batch).files[0]
+        return key_texts(rows_of(store, root), root)
+    return None if batch.keys is None else [str(text) for text in json.loads(batch.keys)]
 
 
 def expected(connection: sa.Connection, batch: Batch) -> Expected:

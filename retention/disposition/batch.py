@@ -3,7 +3,7 @@
 The order is the promise. The fence is taken before the holds are read, so a hold that has returned is seen (P1). Files are
 durable and read back before the batch is `prepared`, and prepared before the source commits, so nothing is deleted that
 is not archived (P2). The deleting statement carries the whole predicate (P3). A process that lost its shard to another
-cannot prepare, and what was prepared is decided by the source alone (P6).
+cannot prepare, and what was prepared is decided by the source alone (P6). And nothing is done by a time that has not come (P3).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from retention.archive.manifest import BatchFacts
 from retention.archive.write import Part, Written, discard, write_batch
 from retention.disposition.archived_values import key_texts
+from retention.disposition.clock import refuse_early
 from retention.disposition.cut import Cut, cut, key_range
 from retention.disposition.held import HeldView, read_holds, refuse_unconfirmed
 from retention.disposition.job import Disposed, Job, Window
@@ -70,8 +71,8 @@ class Lane:
 def dispose(lane: Lane, window: Window) -> Disposed:
     """Archive and delete the due records of one window. Zero rows mean that nothing in it was due any more.
 
-    Raises Refused while a hold is pending on the source, Widen and SourceFailed (``retryable`` tells) with everything
-    rolled back, ArchiveFailed with nothing deleted, InDoubt where the commit's outcome cannot be told.
+    Raises Refused while a hold is pending on the source or the run's time has not come, Widen and SourceFailed (``retryable``
+    tells) with everything rolled back, ArchiveFailed with nothing deleted, InDoubt where the commit's outcome cannot be told.
     """
     batch_id = f"B-{lane.job.run.id.removeprefix('R-')}-{secrets.token_hex(4)}"
     with doing("batch", batch=batch_id) as tell:
@@ -88,6 +89,7 @@ def _dispose(lane: Lane, window: Window, batch_id: str, tell: Tell) -> Disposed:
             written = lane.encoder.submit(carried(_write), job, batch_id, number, parts, epoch)
         return written
 
+    refuse_early(job.as_of, job.engine.now())
     number = next(job.numbers)
     session.begin(write=True)
     try:
@@ -161,6 +163,7 @@ def _write(job: Job, batch_id: str, number: int, parts: Sequence[Part], epoch: i
         key_least=least,
         key_greatest=greatest,
         dialect=job.bound.dialect,
+        written_at=job.engine.now(),
     )
     return write_batch(job.store, parts, facts)
 

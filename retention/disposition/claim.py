@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from retention.ledger import pauses, runs, shards, slot_leases, slots
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 #: failures, one after the other, after which nobody tries again until a person says so
 MOST_ATTEMPTS = 5
+
+#: nothing waits longer than that for its next attempt; what seems to was written by a clock that was ahead
+LONGEST_WAIT = timedelta(hours=3)
 
 #: states in which a run's shards are worked on
 _WORKED_ON = (RunState.RUNNING, RunState.APPROVED)
@@ -183,7 +186,7 @@ class _Survey:
         )
 
     def _has_come(self, moment: datetime | None) -> bool:
-        return moment is None or moment <= self._now
+        return moment is None or not self._now < moment <= self._now + LONGEST_WAIT
 
 
 def in_window(policy: Policy, now: datetime) -> bool:

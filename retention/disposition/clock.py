@@ -1,7 +1,8 @@
-"""The clock, and how demonstrations and tests set it forward: ``RETENTION_CLOCK="7776000@HOST:PID:START"``.
+"""The clock, what was planned while it was ahead, and how demonstrations and tests set it forward.
 
-A clock that runs ahead deletes earlier than the law. So the variable names the process that set it (as `ledger/owner.py`
-names it) and counts only while that one lives: left behind in a shell, a unit or a file, it stops everything.
+A clock that runs ahead deletes earlier than the law. So ``RETENTION_CLOCK="7776000@HOST:PID:START"`` names the process that
+set it (as `ledger/owner.py` names it) and counts only while that one lives: left behind in a shell, a unit or a file, it stops
+everything.
 """
 
 from __future__ import annotations
@@ -13,6 +14,32 @@ from retention.errors import Refused
 from retention.ledger.owner import is_alive, this_process
 
 VARIABLE = "RETENTION_CLOCK"
+#: how far the clocks of machines that share the work may differ
+SKEW = timedelta(minutes=1)
+
+
+class NotYet(Refused):
+    """A run judges by a time that has not come: the clock was ahead when it was planned, and has been corrected."""
+
+    code = "not-yet"
+
+
+def why_too_early(as_of: datetime, now: datetime) -> str | None:
+    """Why nothing may be deleted ``as_of`` (aware) that time, for a person; None where it has come."""
+    if as_of <= now + SKEW:
+        return None
+    return (
+        f"it was planned as of {as_of.isoformat(timespec='seconds')}, and that time has not come: the clock was ahead"
+    )
+
+
+def refuse_early(as_of: datetime, now: datetime) -> None:
+    """Raise NotYet where nothing may be deleted ``as_of`` (aware) that time."""
+    reason = why_too_early(as_of, now)
+    if reason is not None:
+        raise NotYet(
+            f"nothing of the run is done: {reason}", hint="The next attempt plans it anew, as of its own time."
+        )
 
 
 def set_by_this_process(ahead: timedelta) -> dict[str, str]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from retention.archive.find import rows_of
-from retention.disposition.archived import read_manifest
-from retention.disposition.archived_values import key_texts
+from retention.disposition.archived import keys_of
 from retention.disposition.litter import drop, remove_litter, still_there
 from retention.disposition.lock import lock_copies
-from retention.errors import InDoubt
+from retention.errors import InDoubt, SourceFailed
 from retention.failpoint import failpoint
 from retention.ledger import batches, runs, shards
 from retention.ledger.batches import Batch, BatchState
@@ -63,7 +60,10 @@ def recover(engine: Engine) -> list[Settled]:
                 except InDoubt as doubt:
                     doubts.append(doubt)
             if all_ours:
-                remove_litter(engine, run)
+                try:
+                    remove_litter(engine, run)
+                except SourceFailed as away:  # the end of the run tries again; other sources' runs go on
+                    _log.info("litter.waits", extra={"run": run.id, "error": away.message})
         finally:
             with engine.control.write() as connection:
                 shards.leave(connection, run.id, owner)
@@ -82,7 +82,7 @@ def _left_by_runs_that_are_over(engine: Engine) -> list[Batch]:
     with engine.control.read() as connection:
         going_on = {run.id for run in runs.unfinished(connection)}
         waiting = batches.in_doubt(connection)
-    return [one for one in waiting if one.run_id not in going_on and engine.now() - one.prepared_at >= SILENCE]
+    return [one for one in waiting if one.run_id not in going_on and abs(engine.now() - one.prepared_at) >= SILENCE]
 
 
 def _take_what_was_left(engine: Engine, run: Run, owner: str) -> tuple[list[Lease], bool]:
@@ -178,7 +178,7 @@ def _gone(engine: Engine, batch: Batch) -> bool:
     """Whether the batch's records are gone: none there is committed, all there is rolled back, anything else is for a
     person."""
     keys = _keys(engine, batch)
-    present = still_there(engine, batch.records, keys)
+    present = len(still_there(engine, batch.records, keys))
     if present == 0:
         return True
     if present == len(keys):
@@ -193,13 +193,10 @@ def _gone(engine: Engine, batch: Batch) -> bool:
 
 def _keys(engine: Engine, batch: Batch) -> list[str]:
     """The keys of the batch's records as texts. Raises InDoubt where nothing tells them."""
-    if batch.archive is not None:
-        store = engine.store(batch.archive)
-        root = read_manifest(store, batch).files[0]
-        return key_texts(rows_of(store, root), root)
-    if batch.keys is None:
+    keys = keys_of(engine, batch)
+    if keys is None:
         raise InDoubt(
             f"batch {batch.id} was not archived, and the source does not know its transaction any more",
             hint="the source is another server or an older backup of it; compare its records with the plan of the run",
         )
-    return [str(text) for text in json.loads(batch.keys)]
+    return keys

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from retention.disposition import clock
 from retention.disposition.heartbeat import heartbeat
 from retention.disposition.job import Disposed
 from retention.disposition.pace import Pace
@@ -105,9 +106,9 @@ def approve(engine: Engine, run_id: str, *, reason: str) -> Run:
 def unfinished(engine: Engine, policy: Policy) -> Run | None:
     """The run of this policy that began and did not end, if it may go on: the same policies, its process gone.
 
-    One that was planned under other policies, or would by now do more than was approved, is cancelled: what it was shown
-    to do is no longer what it would do. Raises Refused while another living process works on it, and InDoubt while one
-    of its batches is in doubt.
+    One that was planned under other policies, or by a clock that was ahead, or that would by now do more than was approved,
+    is cancelled: what it was shown to do is no longer what it would do. Raises Refused while another living process works on
+    it, and InDoubt while one of its batches is in doubt.
     """
     with engine.control.read() as connection:
         found = runs.unfinished(connection, policy.name)
@@ -134,10 +135,9 @@ def unfinished(engine: Engine, policy: Policy) -> Run | None:
 
 def outdated(engine: Engine, run: Run, policy: Policy) -> str | None:
     """Why the run may not go on as it was planned; None where it may."""
-    if run.set_digest != engine.project.policies.digest:
-        return "the policies changed meanwhile"
-    if not policy.approval:
-        return None
+    reason = overtaken(engine, run)
+    if reason is not None or not policy.approval:
+        return reason
     with engine.control.read() as connection:
         done = batches.committed(connection, run=run.id)
     approved = run.plan or {}
@@ -153,6 +153,13 @@ def outdated(engine: Engine, run: Run, policy: Policy) -> str | None:
         if has > had:
             return f"{had:,} {what} were approved, and it would be {has:,} by now"
     return None
+
+
+def overtaken(engine: Engine, run: Run) -> str | None:
+    """Why the run may not go on, whatever it would do by now: other policies, or a clock that was ahead; None where it may."""
+    if run.set_digest != engine.project.policies.digest:
+        return "the policies changed meanwhile"
+    return clock.why_too_early(run.as_of, engine.now())
 
 
 def perform(engine: Engine, run: Run, *, progress: Callable[[Disposed], None], stop: threading.Event) -> RunResult:

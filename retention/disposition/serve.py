@@ -86,8 +86,17 @@ def complete(engine: Engine, run: Run, lease: Lease, seconds: Callable[[], float
                     return None
                 return _end(engine, connection, run, held, seconds())
         # both may take a while: not while everybody else waits to write
-        remove_litter(engine, run)
+        _tidy_up(engine, run)
         held = _held(engine, run)
+
+
+def _tidy_up(engine: Engine, run: Run) -> None:
+    """Remove what killed processes left of the run, and of those that it took the place of: nobody can prepare a batch of a
+    run that was cancelled, so what no batch row knows of it is litter too."""
+    with engine.control.read() as connection:
+        replaced = runs.cancelled_since_one_finished(connection, run.policy)
+    for one in (*replaced, run):
+        remove_litter(engine, one)
 
 
 def _end(

@@ -25,13 +25,14 @@ from retention.disposition.claim import (
     in_window,
     waiting,
 )
+from retention.disposition.clock import NotYet
 from retention.disposition.heartbeat import heartbeat
 from retention.disposition.held import HoldPending
 from retention.disposition.holding import confirm_pending
 from retention.disposition.pace import Pace
 from retention.disposition.plan import PolicyPlan, make_plan
 from retention.disposition.recover import in_doubt, settle
-from retention.disposition.run import outdated, write_down
+from retention.disposition.run import outdated, overtaken, write_down
 from retention.disposition.serve import complete, serve
 from retention.errors import ControlFailed, EvidenceBroken, Failed, RetentionError
 from retention.failpoint import failpoint
@@ -197,10 +198,10 @@ def _ready(engine: Engine, run: Run, lease: Lease) -> Run | None:
     """The run, running, with nothing of the shard in doubt; None where it is not to go on, and was seen to."""
     policies = {policy.name: policy for policy in engine.project.policies.policies}
     policy = policies.get(run.policy)
-    reason: str | None = "the policies changed meanwhile"
-    if policy is not None and run.set_digest == engine.project.policies.digest:
+    reason = overtaken(engine, run)
+    if reason is None and policy is not None and run.state is RunState.APPROVED:
         # what a person approved is compared with what would be done, once, before anything of it is
-        reason = outdated(engine, run, policy) if run.state is RunState.APPROVED else None
+        reason = outdated(engine, run, policy)
     if reason is not None:
         _plan_anew(engine, run, policy, reason)
         return None
@@ -259,7 +260,7 @@ def _shard_failed(engine: Engine, run: Run, lease: Lease, error: Exception) -> N
     with engine.control.write() as connection:
         if not shards.is_owned(connection, lease):
             return
-        if isinstance(error, HoldPending):
+        if isinstance(error, HoldPending | NotYet):  # the next one to take it sees to a run that was planned too early
             shards.wait(connection, lease, not_before=engine.now() + timedelta(seconds=ASK_AGAIN))
         elif not _may_pass(error):
             fail(engine, connection, run.id, _reason(error))

@@ -309,6 +309,24 @@ def candidates(connection: sa.Connection, records: str, first_key_value: object)
     return [get(connection, batch_id) for batch_id in found]
 
 
+def since(connection: sa.Connection, records: str, at: datetime, *, least: object, greatest: object) -> list[Batch]:
+    """Batches of the class that were prepared at ``at`` or later and not rolled back, oldest first: all that may hold a
+    record whose first key column lies between ``least`` and ``greatest`` (None = unknown), perhaps others."""
+    table = tables.batch
+    wanted = (
+        table.c.records == records,
+        table.c.state != BatchState.ABORTED.value,
+        table.c.prepared_at >= stamp(at),
+    )
+    return [
+        batch
+        for batch in _select(connection, *wanted)
+        # two ranges meet where one of them begins within the other
+        if may_lie_between(batch.key_least, least, greatest)
+        or may_lie_between(least, batch.key_least, batch.key_greatest)
+    ]
+
+
 def due_for_destruction(connection: sa.Connection, archive: str, today: date) -> list[Batch]:
     """Batches of the archive whose `keep` is over: its last local day lies before ``today``."""
     table = tables.batch

@@ -34,7 +34,7 @@ def end(owner: str) -> None:
 
 def holds_lease(owner: str | None, *, seen_at: datetime | None, now: datetime) -> bool:
     """Whether the owner lives and was seen in the last 2 minutes, so that what it works on is its own."""
-    if owner is None or owner in _ENDED or seen_at is None or now - seen_at >= SILENCE:
+    if owner is None or owner in _ENDED or not _is_recent(seen_at, now):
         return False
     return is_alive(owner, seen_at=seen_at, now=now)
 
@@ -44,7 +44,12 @@ def is_alive(owner: str, *, seen_at: datetime | None, now: datetime) -> bool:
     host, pid, start = owner.rsplit(":", 2)
     if host == socket.gethostname():
         return _start(int(pid)) == start.partition("/")[0]
-    return seen_at is not None and now - seen_at < SILENCE
+    return _is_recent(seen_at, now)
+
+
+def _is_recent(seen_at: datetime | None, now: datetime) -> bool:
+    """Whether it was seen in the last 2 minutes; one seen in the future was seen by a clock that was ahead, whenever that was."""
+    return seen_at is not None and abs(now - seen_at) < SILENCE
 
 
 def _start(pid: int) -> str | None:

@@ -175,6 +175,16 @@ def unfinished(
     return [_run(row._asdict()) for row in rows]
 
 
+def cancelled_since_one_finished(connection: sa.Connection, policy: str) -> list[Run]:
+    """Runs of the policy that were cancelled after the last of its runs that finished, oldest first."""
+    table = tables.run
+    ours = (table.c.kind == RunKind.DISPOSITION.value) & (table.c.policy == policy)
+    finished = sa.select(sa.func.max(table.c.finished_at)).where(ours, table.c.state == RunState.FINISHED.value)
+    since = table.c.finished_at > sa.func.coalesce(finished.scalar_subquery(), "")
+    query = table.select().where(ours, table.c.state == RunState.CANCELLED.value, since)
+    return [_run(row._asdict()) for row in connection.execute(query.order_by(table.c.created_at, table.c.id))]
+
+
 def recent(connection: sa.Connection, limit: int | None) -> list[Run]:
     """The newest runs of any kind, newest first; all of them without a limit."""
     query = tables.run.select().order_by(tables.run.c.created_at.desc(), tables.run.c.id.desc()).limit(limit)

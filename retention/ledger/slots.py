@@ -171,6 +171,12 @@ def newest(connection: sa.Connection, policies: Sequence[str], last: int = 1) ->
     return found
 
 
+def local_times(connection: sa.Connection, policy: str, *, since: str) -> set[str]:
+    """The wall times of the policy's slots that are not before ``since``, in whatever zone and state they are."""
+    there = (tables.slot.c.policy == policy) & (tables.slot.c.local_time >= since)
+    return set(connection.execute(sa.select(tables.slot.c.local_time).where(there)).scalars())
+
+
 def row_of(slot: Slot) -> sa.ColumnElement[bool]:
     """Which row of the table is the slot's."""
     return (tables.slot.c.policy == slot.policy) & (tables.slot.c.local_time == slot.local_time)

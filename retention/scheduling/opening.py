@@ -52,11 +52,8 @@ def open_slots(control: Control, policies: Sequence[Policy], now: datetime) -> O
     with control.read() as connection:
         seen = schedules.read(connection)
         waiting = slots.in_state(connection, SlotState.DUE)
-    ahead = tuple(
-        (policy.name, seen[policy.name].checked_until)
-        for policy in policies
-        if policy.name in seen and seen[policy.name].checked_until > now + FRESH
-    )
+    until = {policy.name: ahead_until(seen.get(policy.name), now) for policy in policies}
+    ahead = tuple((name, moment) for name, moment in until.items() if moment is not None)
     changing = [policy for policy in policies if _needs_writing(policy, seen.get(policy.name), waiting, now)]
     opened: list[Slot] = []
     more = False
@@ -66,6 +63,12 @@ def open_slots(control: Control, policies: Sequence[Policy], now: datetime) -> O
         opened += new
         more |= left
     return Opened(opened=tuple(opened), ahead=ahead, more=more)
+
+
+def ahead_until(seen: Checked | None, now: datetime) -> datetime | None:
+    """Until when no slot of a policy is opened, because its schedule was looked at by a clock that was ahead of ``now``
+    (aware): by one that was wrong, or ``now`` is. None where the two agree."""
+    return seen.checked_until if seen is not None and seen.checked_until > now + FRESH else None
 
 
 def next_slot(policies: Sequence[Policy], now: datetime) -> datetime | None:

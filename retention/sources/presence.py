@@ -26,9 +26,9 @@ def load_keys(session: Session, bound: BoundClass, keys: Sequence[Key]) -> None:
     session.load_temporary(statements.KEYS, key_table(bound, keys))
 
 
-def count_present(session: Session, bound: BoundClass, keys: Sequence[Key]) -> int:
-    """How many of the records are in the source now. Raises SourceFailed."""
+def present(session: Session, bound: BoundClass, keys: Sequence[Key]) -> list[Key]:
+    """Which of the records are in the source now. Raises SourceFailed."""
     if not keys:
-        return 0
+        return []
     load_keys(session, bound, keys)
-    return len(session.rows(statements.present_keys(bound)))
+    return [tuple(row) for row in session.rows(statements.present_keys(bound))]

@@ -34,6 +34,9 @@ def _of_policies(status: Status) -> Iterator[Metric]:
     lateness = _gauge(
         "retention_slot_lateness_seconds", "How long the oldest slot not begun is past its time.", "policy"
     )
+    ahead = _gauge(
+        "retention_schedule_ahead_seconds", "For how long no slot is opened yet, because a clock was ahead.", "policy"
+    )
     success = _gauge(
         "retention_slot_last_success_timestamp_seconds", "When the policy's last run ended, all done.", "policy"
     )
@@ -46,6 +49,7 @@ def _of_policies(status: Status) -> Iterator[Metric]:
     for one in status.policies:
         name = [one.policy]
         lateness.add_metric(name, one.lateness_seconds)
+        ahead.add_metric(name, 0 if one.ahead_until is None else _timestamp(one.ahead_until) - _timestamp(status.at))
         deleted.add_metric(name, one.deleted)
         if one.last_success_at is not None:
             success.add_metric(name, _timestamp(one.last_success_at))
@@ -53,7 +57,7 @@ def _of_policies(status: Status) -> Iterator[Metric]:
             overdue.add_metric(name, _number(one.overdue["records"]))
             oldest.add_metric(name, _number(one.overdue["oldest_seconds"]))
             held.add_metric(name, _number(one.overdue["held"]))
-    yield from (lateness, success, overdue, oldest, held, deleted)
+    yield from (lateness, ahead, success, overdue, oldest, held, deleted)
 
 
 def _of_everything(status: Status) -> Iterator[Metric]:

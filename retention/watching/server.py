@@ -11,7 +11,8 @@ from pathlib import Path
 from retention.errors import InputError, RetentionError
 from retention.scheduling.current import Current
 from retention.watching.metrics import exposition
-from retention.watching.status import Status, read_status
+from retention.watching.read import read_status
+from retention.watching.status import Status
 
 
 @contextmanager

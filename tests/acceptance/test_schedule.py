@@ -64,9 +64,10 @@ def test_up_is_stopped_cleanly_by_ctrl_c(project: Retention) -> None:
     assert "Traceback" not in out + err
 
 
-def test_up_without_a_control_database_says_how_to_make_one(project: Retention) -> None:
+@pytest.mark.parametrize("command", ["up", "schedule"])
+def test_without_a_control_database_they_say_how_to_make_one(project: Retention, command: str) -> None:
     (project.folder / "retention.db").unlink()
-    assert "`retention control upgrade`" in project("up", status=2).err.lower()
+    assert "`retention control upgrade`" in project(command, status=2).err.lower()
 
 
 def celery(project: Retention, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: what logs speak of work that is done, with the ids of slot, run, shard and batch
-WORK = re.compile(r'_log\.\w+\(\s*"((?:slot|shard|batch|run|control)\.[\w-]+)"')
+WORK = re.compile(r'_log\.\w+\(\s*"((?:slot|shard|batch|run|control|litter)\.[\w-]+)"')
 
 
 def chapters(root: Path) -> dict[str, str]:

@@ -80,6 +80,14 @@ MUTATIONS = (
         "[postgresql-a reference that cascades]",
     ),
     Mutation(
+        promise="P2",
+        name="the only copy is taken for litter",
+        file="retention/disposition/litter.py",
+        old="        litter -= _only_copies(engine, store, run, litter)\n",
+        new="",
+        test="tests/integration/scheduling/test_backup.py",
+    ),
+    Mutation(
         promise="P3",
         name="the deletion without the expiry",
         file="retention/sources/predicate.py",
@@ -94,6 +102,15 @@ MUTATIONS = (
         old="matches(bound, policy, zone), sa.not_(kept), sa.not_(held)\n",
         new="matches(bound, policy, zone), sa.not_(kept)\n",
         test="tests/integration/disposition/test_holds.py",
+    ),
+    Mutation(
+        promise="P3",
+        name="a batch does not ask the clock",
+        file="retention/disposition/batch.py",
+        old="    refuse_early(job.as_of, job.engine.now())\n",
+        new="",
+        test="tests/integration/disposition/test_policies_changed.py"
+        "::test_a_run_that_was_planned_while_the_clock_was_ahead_does_not_go_on[plain-sqlite]",
     ),
     Mutation(
         promise="P4",
@@ -181,8 +198,8 @@ MUTATIONS = (
         promise="P6",
         name="nothing of a dead process is tidied up",
         file="retention/disposition/litter.py",
-        old="            drop(store, sorted({*litter, *store.leftovers(folder)}))\n",
-        new="            del litter\n",
+        old="        drop(store, sorted(litter))\n",
+        new="",
         test="tests/proofs/test_crashes.py::test_each_step_as_a_kill[sqlite]",
     ),
     Mutation(

@@ -214,6 +214,7 @@ def test_no_name_leads_out_of_an_archive(source: str, record_class: str, run: st
         archive="cold", batch="B-1", number=1, run=run, source=source, record_class=record_class, policy="p",
         policy_digest="", mandate=None, as_of=datetime(2026, 10, 1, tzinfo=UTC), hold_epoch=0, key_least=1, key_greatest=1,
         dialect="sqlite",
+        written_at=datetime(2026, 10, 1, 2, 1, tzinfo=UTC),
     )  # fmt: skip
     folder = run_folder(facts)
     assert checked(folder) == folder

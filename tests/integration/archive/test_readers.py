@@ -60,6 +60,7 @@ def file(tmp_path: Path, rows: pa.Table) -> Path:
         key_least=0,
         key_greatest=ROWS - 1,
         dialect="postgresql",
+        written_at=datetime(2026, 10, 1, 2, 1, tzinfo=UTC),
     )
     written = write_batch(store, [Part(table="activity_logs", key=("id",), columns=columns, rows=rows)], facts)
     return store.local_path(written.files[0].path)

@@ -18,6 +18,7 @@ from retention.disposition.plan import make_plan
 from retention.disposition.run import approve, write_down
 from retention.errors import InputError, NotFound, Refused, SchemaUnsafe, SourceFailed
 from retention.ledger import shards
+from retention.ledger.times import stamp
 
 ROWS = 3_000
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -351,6 +352,43 @@ def test_a_run_fails_with_the_last_of_its_shards(
     assert seen == [(0, "running")] * 8 + [(1, "running"), (2, "failed")]
 
 
+def test_a_run_that_ends_with_a_shard_that_was_done_fails_for_the_one_that_was_given_up(
+    sqlite_site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sqlite_site.fill(ROWS)
+    monkeypatch.setattr(shift, "_ends", lambda *_: [(1_500,)])
+    monkeypatch.setattr(shift, "FIRST_WAIT", 0.0)
+    sqlite_site.open_slot()
+    assert look(sqlite_site)
+    real = serving.execute
+
+    def execute(job: Any, windows: Any) -> None:
+        if job.shard.number == 1:
+            raise SourceFailed("crm: gone")
+        real(job, windows)
+
+    later = stamp(sqlite_site.engine().now() + timedelta(minutes=10))
+    sqlite_site.control(f"UPDATE shard SET not_before = '{later}' WHERE number = 2")
+    with monkeypatch.context() as patch:
+        patch.setattr(serving, "execute", execute)
+        while look(sqlite_site):
+            pass
+        assert sqlite_site.asked("SELECT state FROM run") == [("running",)]  # there is another shard to do
+        sqlite_site.control("UPDATE shard SET not_before = NULL WHERE number = 2")
+        assert look(sqlite_site)
+    due = sqlite_site.due_ids(ROWS)
+    assert sqlite_site.archived() == Counter(i for i in due if i > 1_500)
+    told = "shard 1 was given up after 5 attempts: crm: gone"
+    assert sqlite_site.asked("SELECT state, reason FROM run") == [("failed", told)]
+    assert sqlite_site.facts("run.failed")[0]["reason"] == told
+    hands.resume(sqlite_site.engine(), "service-notes", reason="mended")
+    while look(sqlite_site):
+        pass
+    assert sqlite_site.archived() == Counter(due)
+    assert sqlite_site.asked("SELECT state FROM run") == [("finished",)]
+    assert sqlite_site.findings() == []
+
+
 def test_an_approved_run_that_cannot_begin_fails(sqlite_site: Any) -> None:
     sqlite_site.fill(ROWS)
     sqlite_site.policy("service-notes", approval="required")
@@ -459,6 +497,28 @@ def test_a_throttle_lets_workers_wait_until_there_is_room(two: Any, monkeypatch:
     while look(two):
         pass
     assert two.archived() == Counter(two.due_ids(ROWS))
+
+
+def test_a_throttle_lets_a_person_wait_too(sqlite_site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who runs a policy by hand is there, and waits: the run ends when its work does."""
+    monkeypatch.setattr(pace, "FRESH", 0.0)
+    monkeypatch.setattr(pace, "AGAIN", 0.01)
+    sqlite_site.fill(ROWS)
+    throttled(sqlite_site, "{query: SELECT count(*) FROM activity_logs WHERE id = 1, below: 1}")
+    asked = []
+    real = pace.waits_for
+
+    def waits_for(*about: Any) -> str | None:
+        asked.append(real(*about))
+        if len(asked) == 3:
+            sqlite_site.run_sql(sqlite_site.url, "DELETE FROM activity_logs WHERE id = 1")
+        return asked[-1]
+
+    monkeypatch.setattr(pace, "waits_for", waits_for)
+    assert sqlite_site.run().state == "finished"
+    assert asked[:3] == ["the throttle's query on crm says 1, not below 1"] * 3
+    assert set(asked[3:]) == {None}
+    assert sqlite_site.archived() == Counter(sqlite_site.due_ids(ROWS))
 
 
 def test_a_query_that_yields_no_number_stops_the_run(two: Any) -> None:

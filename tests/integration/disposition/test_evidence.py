@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,9 @@ import pytest
 
 from retention.archive.store import Store
 from retention.disposition.catalogue import archived_batches, manifest_of, verify_archives
-from retention.disposition.evidence import recent_entries, verify_file, verify_ledger
-from retention.errors import InputError, NotFound, PolicyFilesError, Refused
+from retention.disposition.evidence import recent_entries, sign_file, sign_ledger, verify_file, verify_ledger
+from retention.errors import EvidenceBroken, InputError, NotFound, PolicyFilesError, Refused
+from retention.ledger.checkpoint import make_keys, read_checkpoint
 from retention.ledger.export import export
 
 
@@ -115,6 +118,48 @@ def test_the_ledger_and_its_export(done: Any, tmp_path: Path) -> None:
     earlier.write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="it is not UTF-8"):
         verify_file(earlier)
+
+
+def test_a_checkpoint_of_the_database_or_of_an_export_says_where_the_ledger_stood(done: Any, tmp_path: Path) -> None:
+    private, public = tmp_path / "key", tmp_path / "key.pub"
+    make_keys(private, public)
+    engine = done.engine()
+    exported = tmp_path / "export"
+    with exported.open("w", encoding="utf-8") as file, engine.control.read() as connection:
+        export(connection, file)
+    at = datetime(2026, 11, 1, tzinfo=UTC)
+    made = sign_file(exported, private, at)
+    with done.at(at):
+        assert sign_ledger(engine, private) == made
+    written = tmp_path / "checkpoint"
+    written.write_text(made.to_text())
+    signed = read_checkpoint(written, public)
+    assert signed == made
+    done.run()  # what comes later changes nothing of what was signed
+    assert verify_ledger(done.engine(), checkpoints=[signed]).findings == ()
+    assert verify_file(exported, checkpoints=[signed]).findings == ()
+    other = replace(signed, hash="0" * 64)
+    for report in (
+        verify_ledger(done.engine(), checkpoints=[signed, other]),
+        verify_file(exported, checkpoints=[other]),
+    ):
+        [finding] = report.findings
+        assert "is another one now: the ledger was rewritten at or before it" in finding
+
+
+def test_nothing_is_signed_that_does_not_verify(done: Any, tmp_path: Path) -> None:
+    make_keys(tmp_path / "key", tmp_path / "key.pub")
+    engine = done.engine()
+    exported = tmp_path / "export"
+    with exported.open("w", encoding="utf-8") as file, engine.control.read() as connection:
+        export(connection, file)
+    lines = exported.read_text().splitlines(keepends=True)
+    exported.write_text("".join(lines[:2] + lines[3:]))
+    with pytest.raises(EvidenceBroken, match="nothing was signed, for the ledger does not verify: "):
+        sign_file(exported, tmp_path / "key", engine.now())
+    done.control("UPDATE batch SET rows = rows + 1")
+    with pytest.raises(EvidenceBroken, match=r"nothing was signed, .*: .* rows 21 "):
+        sign_ledger(engine, tmp_path / "key")
 
 
 def test_a_changed_table_is_found_and_a_broken_chain_before_it(done: Any) -> None:

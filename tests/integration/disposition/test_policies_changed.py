@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from retention.disposition import holding
+from retention.disposition.clock import NotYet
+from retention.disposition.plan import make_plan
 from retention.disposition.run import approve, begin, check_as_of, perform, unfinished
 from retention.errors import InputError, NotFound, Refused
 from retention.holds.scope import Keys, Tagged
@@ -199,3 +201,22 @@ def test_a_day_to_come_is_refused(sqlite_site: Any) -> None:
     check_as_of(engine, engine.now())
     with pytest.raises(InputError, match="lies in the future"):
         check_as_of(engine, datetime(2126, 1, 1, tzinfo=UTC))
+
+
+def test_a_run_that_was_planned_while_the_clock_was_ahead_does_not_go_on(any_site: Any) -> None:
+    any_site.fill(3_000)
+    ahead = datetime.now(UTC) + timedelta(days=400)
+    with any_site.at(ahead):
+        engine = any_site.engine()
+        policy = engine.project.policies.get("service-notes")
+        early = begin(engine, policy, make_plan(engine, [policy], ahead).policies[0], ahead)
+    engine = any_site.engine()
+    with pytest.raises(NotYet, match="that time has not come"):
+        perform(engine, early, progress=lambda batch: None, stop=threading.Event())
+    assert any_site.ids() == set(range(1, 3_001))
+    assert unfinished(engine, policy) is None
+    [(state, reason)] = any_site.asked("SELECT state, reason FROM run")
+    assert state == "cancelled"
+    assert "that time has not come: the clock was ahead" in reason
+    any_site.run()
+    assert set(range(1, 3_001)) - any_site.ids() == any_site.due_ids(3_000)

@@ -5,12 +5,17 @@ from __future__ import annotations
 import signal
 import threading
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from retention.disposition import shift, windows
+from retention.disposition.claim import ClaimedShard, claim
+from retention.disposition.clock import NotYet
+from retention.disposition.serve import serve
 from retention.ledger import shards, slot_leases, slots
+from retention.ledger.owner import new_owner
 from retention.ledger.slots import SlotState
 
 ROWS = 20_000
@@ -100,9 +105,11 @@ def test_several_workers_share_a_run(postgresql_site: Any) -> None:
     look(postgresql_site)
     config = postgresql_site.config
     config.write_text(config.read_text().replace("    classes:", "    max_workers: 3\n    classes:"))
-    for _ in range(3):
-        postgresql_site.worker(seconds=0.2)
+    several = [postgresql_site.worker(seconds=0.2) for _ in range(3)]
     postgresql_site.wait_for_run()
+    for one in several:
+        one.send_signal(signal.SIGTERM)
+        assert one.wait(timeout=60) == 0
     all_is_as_if_undisturbed(postgresql_site)
 
 
@@ -189,3 +196,66 @@ def test_a_warm_stop_ends_after_the_batch_in_hand(plain_site: Any) -> None:
     while look(plain_site):
         pass
     all_is_as_if_undisturbed(plain_site)
+
+
+def test_a_run_that_was_planned_while_the_clock_was_ahead_is_planned_anew(plain_site: Any) -> None:
+    plain_site.fill(ROWS)
+    plain_site.open_slot()
+    with plain_site.at(datetime.now(UTC) + timedelta(days=400)):
+        look(plain_site)
+    while look(plain_site):
+        pass
+    (first, before, reason), (second, after, _) = plain_site.asked(
+        "SELECT id, state, reason FROM run ORDER BY as_of DESC"
+    )
+    assert (before, after) == ("cancelled", "finished")
+    assert "that time has not come: the clock was ahead" in reason
+    assert plain_site.asked("SELECT run_id FROM slot") == [(second,)] != [(first,)]
+    assert set(range(1, ROWS + 1)) - plain_site.ids() == plain_site.due_ids(ROWS)
+    assert plain_site.archived() == Counter(plain_site.due_ids(ROWS))
+
+
+def test_a_clock_that_is_corrected_between_two_batches_stops_the_run_until_it_is_planned_anew(plain_site: Any) -> None:
+    plain_site.fill(ROWS)
+    plain_site.open_slot()
+    real = datetime.now(UTC)
+    with plain_site.at(real + timedelta(days=400)):
+        look(plain_site)
+        engine = plain_site.engine()
+        with engine.control.write() as connection:
+            claimed = claim(engine, connection, new_owner())
+    assert isinstance(claimed, ClaimedShard)
+    # who has the shard in hand already meets the clock at the batch itself
+    with pytest.raises(NotYet, match="that time has not come"):
+        serve(engine, claimed.run, claimed.lease, progress=lambda batch: None, go_on=lambda: True)
+    assert plain_site.ids() == set(range(1, ROWS + 1))
+    assert plain_site.archived() == Counter()
+
+
+def test_a_shard_whose_run_is_too_early_waits_and_is_not_counted_as_failed(
+    plain_site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain_site.fill(ROWS)
+    plain_site.open_slot()
+    with plain_site.at(datetime.now(UTC) + timedelta(days=400)):
+        look(plain_site)
+    # the clock is corrected just after the worker looked at the run
+    monkeypatch.setattr(shift, "overtaken", lambda engine, run: None)
+    assert look(plain_site)
+    assert plain_site.asked("SELECT state FROM run") == [("running",)]
+    assert plain_site.asked("SELECT count(*) FROM shard WHERE attempts > 0 OR not_before IS NULL") == [(0,)]
+    assert plain_site.ids() == set(range(1, ROWS + 1))
+
+
+def test_a_wait_that_a_clock_ahead_wrote_down_keeps_nothing_waiting(plain_site: Any) -> None:
+    plain_site.fill(ROWS)
+    plain_site.open_slot()
+    engine = plain_site.engine()
+    with engine.control.write() as connection:
+        [slot] = slots.in_state(connection, SlotState.DUE)
+        later = engine.now() + timedelta(days=40)
+        slot_leases.take(connection, slot, "elsewhere:1:1", later)
+    assert shift.claimable(engine) == 1  # it was seen by a clock that was ahead, whenever that was
+    with engine.control.write() as connection:
+        slot_leases.leave(connection, slot, "elsewhere:1:1", reason="away", attempts=1, not_before=later)
+    assert shift.claimable(engine) == 1

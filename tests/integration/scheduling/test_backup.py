@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.integration.scheduling.conftest import Site
 
 ROWS = 6_000
+DUE = [number for number in range(1, ROWS + 1) if number % 3]
 
 
 def command(site: Site, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -28,35 +29,51 @@ def command(site: Site, *words: str, **env: str) -> subprocess.CompletedProcess[
     return subprocess.run(call, capture_output=True, text=True, env=shown, check=False)
 
 
+def killed_at(site: Site, point: str, *words: str) -> None:
+    died = command(site, *words, RETENTION_FAILPOINTS=f"{point}=kill@1")
+    assert died.returncode == -signal.SIGKILL, died.stdout + died.stderr
+
+
 def archived(site: Site) -> list[int]:
     """The ids in all files of the archive, whatever the control database knows."""
     files = sorted(Path(site.folder, "archive").rglob("*.parquet"))
     return sorted(one for path in files for one in pq.read_table(path, columns=["id"])["id"].to_pylist())
 
 
-@pytest.fixture
-def site(make_site: Callable[..., Site], sqlite_url: str) -> Site:
-    return make_site(sqlite_url, broker="memory://", rows=ROWS)
-
-
-def test_the_control_database_comes_back_from_a_backup_of_the_middle_of_a_run(site: Site) -> None:
-    due = [number for number in range(1, ROWS + 1) if number % 3]
-    killed = command(site, "run", "odd", "--yes", RETENTION_FAILPOINTS="batch.after-settled=kill@1")
-    assert killed.returncode == -signal.SIGKILL
-    control, backup = site.folder / "retention.db", site.folder / "backup.db"
-    with sqlite3.connect(control) as connection:
-        connection.execute(f"VACUUM INTO '{backup}'")
+def back_up(site: Site) -> None:
+    with sqlite3.connect(site.folder / "retention.db") as connection:
+        connection.execute(f"VACUUM INTO '{site.folder / 'backup.db'}'")
     connection.close()
-    assert command(site, "run", "--yes").returncode == 0
-    assert archived(site) == due
+
+
+def put_back(site: Site) -> str:
+    """The control database as it was backed up; the run that it knows to be under way."""
     for name in ("retention.db", "retention.db-wal", "retention.db-shm"):
         (site.folder / name).unlink(missing_ok=True)
-    backup.rename(control)
+    (site.folder / "backup.db").rename(site.folder / "retention.db")
     assert command(site, "control", "upgrade").returncode == 0
     [(run,)] = site.asked("SELECT id FROM run WHERE state = 'running'")
-    assert command(site, "cancel", run, "--reason", "restored").returncode == 0
+    return str(run)
+
+
+@pytest.fixture
+def site(make_site: Callable[..., Site], crm_url: str) -> Site:
+    return make_site(crm_url, broker="memory://", rows=ROWS)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_the_control_database_comes_back_from_a_backup_of_the_middle_of_a_run(site: Site, cancelled: bool) -> None:
+    killed_at(site, "batch.after-settled", "run", "odd", "--yes")
+    back_up(site)
     assert command(site, "run", "--yes").returncode == 0
-    assert archived(site) == due, "the only copy of these records"
+    assert archived(site) == DUE
+    run = put_back(site)
+    if cancelled:
+        assert command(site, "cancel", run, "--reason", "restored").returncode == 0
+    for words in (("recover",), ("run", "--yes"), ("run", "--yes")):
+        done = command(site, *words)
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert archived(site) == DUE, "the only copy of these records"
     told = command(site, "archive", "verify")
     assert told.returncode == 1 and run in told.stdout + told.stderr
     assert command(site, "audit", "verify").returncode == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -16,7 +17,8 @@ from retention.ledger.times import stamp
 from retention.policy.mark import Mark
 from retention.policy.period import Period
 from retention.policy.policy import Limits, Policy, Retain, Schedule
-from retention.scheduling.opening import MOST, next_slot, open_slots
+from retention.scheduling.coming import coming
+from retention.scheduling.opening import MOST, ahead_until, next_slot, open_slots
 
 QUARTERLY = "0 2 1 1,4,7,10 *"
 JULY = datetime(2026, 7, 15, 12, tzinfo=UTC)
@@ -195,6 +197,34 @@ def test_a_clock_set_back_opens_nothing_twice_and_is_told(control: Control) -> N
     assert len(states(control)) == len(before) + 1
 
 
+def times(control: Control, one: Policy, now: datetime, count: int = 2) -> list[str]:
+    with control.read() as connection:
+        found = coming(connection, one.name, one.schedule, now)
+        return [slot.local_time for slot in islice(found, count)]
+
+
+def test_a_policy_that_a_clock_saw_first_that_was_ahead_has_its_first_slot_after_that(control: Control) -> None:
+    daily = policy("0 2 * * *")
+    ticks(control, daily, JULY + timedelta(days=3), JULY, JULY + timedelta(days=1))
+    assert states(control) == []
+    assert times(control, daily, JULY) == ["2026-07-19T02:00", "2026-07-20T02:00"]
+
+
+def test_after_a_clock_was_ahead_only_what_nobody_has_begun_comes_before_its_time(control: Control) -> None:
+    daily = policy("0 2 * * *", missed="run all")
+    assert times(control, daily, JULY) == ["2026-07-16T02:00", "2026-07-17T02:00"], "nobody has looked yet"
+    ticks(control, daily, JULY, JULY + timedelta(days=3))
+    first, second, _ = all_slots(control)
+    for slot in (first, second):
+        begin(control, slot, JULY + timedelta(days=3))
+    assert times(control, daily, JULY, 3) == ["2026-07-18T02:00", "2026-07-19T02:00", "2026-07-20T02:00"]
+    with control.read() as connection:
+        seen = schedules.read(connection)["notes"]
+    ends = JULY + timedelta(days=3)
+    assert ahead_until(seen, JULY) == ends and ahead_until(seen, ends - timedelta(seconds=61)) == ends
+    assert ahead_until(seen, ends - timedelta(minutes=1)) is None, "clocks of two machines differ by so much"
+
+
 def test_a_new_cron_counts_from_when_it_was_seen_and_the_old_one_until_then(control: Control) -> None:
     ticks(control, policy("0 2 * * *"), JULY)
     ticks(control, policy("0 3 * * *"), JULY + timedelta(hours=16))  # 16 July, 04:00
@@ -216,7 +246,9 @@ def test_a_new_zone_to_the_west_brings_no_day_twice(control: Control) -> None:
     [slot] = all_slots(control)
     begin(control, slot, datetime(2026, 7, 15, 18, 1, tzinfo=UTC))
     west = policy("0 2 * * *", zone="Europe/Berlin")
-    ticks(control, west, datetime(2026, 7, 15, 19, tzinfo=UTC), datetime(2026, 7, 16, 1, tzinfo=UTC))
+    ticks(control, west, datetime(2026, 7, 15, 19, tzinfo=UTC))
+    assert times(control, west, datetime(2026, 7, 15, 19, tzinfo=UTC)) == ["2026-07-17T02:00", "2026-07-18T02:00"]
+    ticks(control, west, datetime(2026, 7, 16, 1, tzinfo=UTC))
     assert states(control) == [("2026-07-16T02:00", "begun")]
     assert [kind for kind, _ in entries(control)] == ["slot.opened", "slot.begun"]
     ticks(control, west, datetime(2026, 7, 17, 1, tzinfo=UTC))

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,14 +24,17 @@ from retention.disposition.engine import Engine
 from retention.disposition.holding import place
 from retention.disposition.survey import survey
 from retention.holds.scope import Everything
-from retention.ledger import policy_loads, schedules, workers
+from retention.ledger import policy_loads, schedules, slots, workers
 from retention.ledger.policy_loads import PolicyLoad
 from retention.ledger.schedules import Checked
+from retention.ledger.slots import SlotState
 from retention.scheduling.current import Current
+from retention.scheduling.opening import open_slots
 from retention.scheduling.reconcile import Reconciler
 from retention.scheduling.ticker import Ticker
 from retention.watching.metrics import exposition
-from retention.watching.status import Status, read_status
+from retention.watching.read import read_status
+from retention.watching.status import Status
 
 if TYPE_CHECKING:
     from tests.integration.scheduling.conftest import Site
@@ -124,14 +127,62 @@ def test_a_policy_that_was_renamed_does_not_vanish_without_a_word(small: Site) -
     assert "No longer in policies/: odd, last success never, 1,000 records overdue when last counted." in words
 
 
+@pytest.mark.parametrize("control", ["sqlite", "postgresql"])
+def test_a_clock_that_was_ahead_is_told_until_its_time_has_come(
+    make_site: Callable[..., Site], sqlite_url: str, control: str, request: pytest.FixtureRequest, slot_time: datetime
+) -> None:
+    url = request.getfixturevalue("postgres_url") if control == "postgresql" else None
+    site = make_site(sqlite_url, broker="memory://", rows=3_000, control=url)
+    engine, until = at(site), slot_time + timedelta(days=40)
+    open_slots(engine.control, engine.policies(), until)
+    with engine.control.write() as connection:
+        slot = slots.get(connection, "odd", "2027-01-01T02:00")
+        slots.move(connection, slot, SlotState.BEGUN, reason="a worker came", at=until)
+    engine.now = lambda: slot_time - timedelta(days=5)  # type: ignore[method-assign]
+    seen = read_status(engine)
+    assert {one.policy: one.ahead_until for one in seen.policies} == dict.fromkeys(("odd", "even"), until.isoformat())
+    following = {one.policy: one.next_slot and one.next_slot["local_time"] for one in seen.policies}
+    assert following == {"odd": "2027-04-01T02:00", "even": "2027-01-01T02:00"}, "the one was begun, the other waits"
+    sentence = "no slot of odd is opened before 2027-02-10 02:00 UTC: the clock was ahead, or is behind now; until then"
+    assert f"{sentence} `retention run odd` does its work" in seen.attention and len(seen.attention) == 2
+    assert measured(seen)["retention_schedule_ahead_seconds", "odd"] == timedelta(days=45).total_seconds()
+
+    corrected = replace(site, ahead=site.ahead - timedelta(days=5))
+    text = told(corrected)
+    assert text.returncode == 3 and sentence in " ".join(text.stdout.split()), text.stderr
+    assert "Nothing needs you" not in text.stdout
+    listed = spoken(corrected, "schedule", "odd", "even", "--next", "1")
+    assert listed.stdout.index("2027-01-01 02:00") < listed.stdout.index("2027-04-01 02:00"), listed.stderr
+    assert sentence in " ".join(listed.stdout.split())
+    facts = json.loads(spoken(corrected, "schedule", "--next", "1", "--json").stdout)
+    assert [(one["policy"], one["due_at"][:10]) for one in facts] == [("even", "2027-01-01"), ("odd", "2027-04-01")]
+
+    engine.now = lambda: until  # type: ignore[method-assign]
+    seen = read_status(engine)
+    assert [one.ahead_until for one in seen.policies] == [None, None]
+    assert not [one for one in seen.attention if "is opened before" in one]
+    assert measured(seen)["retention_schedule_ahead_seconds", "odd"] == 0
+    engine.control.close()
+
+
+def test_a_mistake_that_was_told_by_a_clock_that_was_ahead_is_over_when_it_is_mended(small: Site) -> None:
+    engine = at(small)
+    with engine.control.write() as connection:
+        bad = PolicyLoad(outcome="bad", at=engine.now() + timedelta(days=40), set_digest=None, message="then: delet")
+        good = PolicyLoad(outcome="good", at=engine.now(), set_digest="x", message=None)
+        policy_loads.record(connection, bad)
+        policy_loads.record(connection, good)
+        workers.seen(connection, name="elsewhere:1:1", kind="up", doing=None, at=engine.now())
+    load = read_status(engine).policy_load
+    assert load is not None and load["ok"] is True and load["at"] == engine.now().isoformat()
+
+
 def test_who_is_at_work_and_how_late_it_is(small: Site) -> None:
     engine = at(small)
     with engine.control.write() as connection:
         for name, kind, ago in (("a:1:1", "worker", 5), ("b:1:1", "worker", 40), ("c:1:1", "beat", 10)):
             seen_at = engine.now() - timedelta(seconds=ago)
             workers.seen(connection, name=name, kind=kind, doing=None, at=seen_at)  # type: ignore[arg-type]
-    from retention.scheduling.opening import open_slots
-
     open_slots(engine.control, engine.policies(), engine.now())
     seen = read_status(engine)
     assert {(one["name"], one["seen_seconds"]) for one in seen.workers} == {
@@ -213,8 +264,6 @@ def test_the_brake_and_the_view_while_up_goes_on_under_the_last_good_set(due: Si
 
 def test_what_waits_is_told_without_policies_as_with_them(small: Site) -> None:
     engine = at(small)
-    from retention.scheduling.opening import open_slots
-
     open_slots(engine.control, engine.policies(), engine.now())
     survey(engine)
     with engine.control.write() as connection:
@@ -226,12 +275,15 @@ def test_what_waits_is_told_without_policies_as_with_them(small: Site) -> None:
             since=engine.now(),
         )
         schedules.write(connection, gone)
+        ahead = engine.now() + timedelta(days=9)
+        schedules.write(connection, replace(gone, policy="hasty", checked_until=ahead))
     right = read_status(engine)
     (small.folder / "policies" / "odd.yaml").write_text("policy: odd\n")
     blind = Engine(load_project(small.config, lenient=True))
     blind.now = engine.now  # type: ignore[method-assign]
     seen = read_status(blind)
     named = {one.policy: one for one in seen.policies}
+    assert named.pop("hasty").ahead_until == ahead.isoformat(), "and it says nothing of the others"
     assert named.pop("gone").next_slot is None, "no beat looks at it any more"
     assert {name: replace(one, title="") for name, one in named.items()} == {
         one.policy: replace(one, title="") for one in right.policies

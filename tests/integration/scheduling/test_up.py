@@ -19,7 +19,8 @@ from retention.scheduling.current import Current
 from retention.scheduling.looker import Looker
 from retention.scheduling.ticker import Ticker
 from retention.scheduling.up import run_up
-from retention.watching.status import Status, read_status
+from retention.watching.read import read_status
+from retention.watching.status import Status
 
 if TYPE_CHECKING:
     from tests.integration.scheduling.conftest import Site

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from retention.holds.scope import Everything
 from retention.ledger import observations, pauses, workers
 from retention.ledger.pauses import Pause
 from retention.watching.metrics import exposition
-from retention.watching.status import read_status
+from retention.watching.read import read_status
 
 if TYPE_CHECKING:
     from tests.integration.scheduling.conftest import Site
@@ -265,11 +265,14 @@ def test_a_port_that_is_taken_is_an_error_with_a_remedy(small: Site) -> None:
     assert "cannot listen" in refused.stderr and "another port" in refused.stderr and "Traceback" not in refused.stderr
 
 
-def test_the_command_tells_a_person_and_a_machine(small: Site) -> None:
-    told = command(small, "status")
+def test_the_command_tells_a_person_and_a_machine(
+    make_site: Callable[..., Site], sqlite_url: str, slot_time: datetime
+) -> None:
+    new = make_site(sqlite_url, broker="memory://", rows=3_000, now=slot_time)
+    told = command(new, "status")
     assert told.returncode == 0, told.stderr
     assert "Nothing needs you." in told.stdout and "not counted" in told.stdout
-    facts = json.loads(command(small, "status", "--json").stdout)
+    facts = json.loads(command(new, "status", "--json").stdout)
     assert {one["policy"] for one in facts["policies"]} == {"odd", "even"}
     assert facts["attention"] == [] and facts["queue_depth"] == 0
 

@@ -108,6 +108,7 @@ def facts() -> BatchFacts:
         key_least=1,
         key_greatest=4,
         dialect="sqlite",
+        written_at=datetime(2026, 10, 1, 2, 3, 4, 5, tzinfo=UTC),
     )
 
 

@@ -19,7 +19,6 @@ from retention.sources.column_entry import ColumnEntry
 def manifest(facts: BatchFacts) -> Manifest:
     return Manifest(
         **asdict(facts),
-        written_at=datetime(2026, 10, 1, 2, 3, 4, 5, tzinfo=UTC),
         retention="0.1.0",
         pyarrow="26.0.1",
         files=(

@@ -11,7 +11,7 @@ import pytest
 from retention.archive.data_file import encode
 from retention.archive.file_store import MARKER, FileStore
 from retention.archive.manifest import BatchFacts
-from retention.archive.verify import Expected, Finding, verify_archive, verify_batch
+from retention.archive.verify import UNKNOWN, Expected, Finding, verify_archive, verify_batch
 from retention.archive.write import Part, Written, write_batch
 
 ExpectedOf = Callable[[Written], Expected]
@@ -86,10 +86,10 @@ def test_truncated_removed_added_and_left_over(store: FileStore, expected: Expec
         Finding(path="crm/.x.part", what="is left over from a write that was interrupted"),
         Finding(
             path="crm/activities/2026/run-1/extra.parquet",
-            what="is not known: no batch of the control database has this file",
+            what=UNKNOWN,
         ),
-        Finding(path="link", what="is not known: no batch of the control database has this file"),
-        Finding(path="odd\\udcff", what="is not known: no batch of the control database has this file"),
+        Finding(path="link", what=UNKNOWN),
+        Finding(path="odd\\udcff", what=UNKNOWN),
     ]
 
 
@@ -184,7 +184,7 @@ def test_manifest_and_control_database_must_name_the_same(store: FileStore, expe
     dependent = expected.files[1]
     assert list(verify_archive(store, [without])) == [
         Finding(path=expected.manifest_path, what=f"names {dependent.path}, which the control database does not know"),
-        Finding(path=dependent.path, what="is not known: no batch of the control database has this file"),
+        Finding(path=dependent.path, what=UNKNOWN),
     ]
     copy = dependent.path.replace("comments", "copies")
     store.write(copy, store.read(dependent.path))

@@ -70,6 +70,7 @@ def test_generated_tables_come_back_equal(
         key_least=None,
         key_greatest=None,
         dialect="sqlite",
+        written_at=datetime(2026, 10, 1, 2, 1, tzinfo=UTC),
     )
     written = write_batch(store, [part_of(table, key=("c0",))], facts)
     assert same(decode(store.read(written.files[0].path)), table)

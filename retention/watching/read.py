@@ -1,0 +1,82 @@
+"""The status, read from the control database alone: no source and no broker is asked, so it answers while they are away, and
+asking costs nothing there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from retention.disposition.claim import waiting
+from retention.ledger import observations, pauses, runs, shards, tallies, workers
+from retention.ledger.observations import EVERYTHING
+from retention.watching.attention import attention
+from retention.watching.look import Look
+from retention.watching.policies import gone, policies, policy_load
+from retention.watching.status import Status
+from retention.watching.work import given_up, processes, run_status, waited
+
+if TYPE_CHECKING:
+    from retention.disposition.engine import Engine
+
+#: a prepared batch is settled within moments; one that is older than this is in doubt
+DOUBT = timedelta(minutes=2)
+
+
+def read_status(engine: Engine) -> Status:
+    """Read it in one transaction. Raises ControlFailed."""
+    now = engine.now()
+    with engine.control.read() as connection:
+        status = _read(Look(engine=engine, connection=connection, now=now))
+    return replace(status, attention=tuple(attention(status)))
+
+
+def _read(look: Look) -> Status:
+    connection, now = look.connection, look.now
+    everybody = workers.known(connection)
+    unfinished = runs.unfinished(connection)
+    every = shards.of_runs(connection, [run.id for run in unfinished])
+    due = waiting(look.engine, connection)
+    oldest = tallies.oldest_hold(connection)
+    ledger = observations.read(connection, "ledger").get(EVERYTHING)
+    return Status(
+        at=now.isoformat(),
+        policies=policies(look),
+        gone=gone(look),
+        runs=tuple(run_status(look, run, every[run.id]) for run in unfinished),
+        runs_by_state=tallies.runs_by_state(connection),
+        queue_depth=len(due),
+        queue_oldest_seconds=max((waited(look, item) for item in due), default=0.0),
+        workers=processes(look, everybody),
+        holds=tallies.holds_by_state(connection),
+        oldest_hold_seconds=None if oldest is None else look.age(oldest),
+        pauses=tuple(
+            {"target": one.target, "by": one.by, "at": one.at.isoformat(), "reason": one.reason}
+            for one in pauses.known(connection)
+        ),
+        batches_in_doubt=tallies.in_doubt(connection, before=now - DOUBT),
+        quarantined=given_up(look, unfinished, every),
+        policy_load=policy_load(look, everybody),
+        ledger=None if ledger is None else {"ok": ledger.facts["ok"], "at": ledger.at.isoformat()},
+        archives=_archives(look),
+    )
+
+
+def _archives(look: Look) -> tuple[dict[str, object], ...]:
+    seen = observations.read(look.connection, "archive")
+    used = tallies.archives_in_use(look.connection)
+    told: list[dict[str, object]] = []
+    for name in sorted({*look.engine.project.config.archives, *used}):
+        good = observations.last_good(seen.get(name))
+        # what was verified before its first batch came was empty
+        since = None if name not in used else max(used[name], datetime.fromisoformat(good) if good else used[name])
+        told.append(
+            {
+                "archive": name,
+                "used": name in used,
+                "ok": seen[name].facts["ok"] if name in seen else None,
+                "verified_at": good,
+                "unverified_seconds": None if since is None else look.age(since),
+            }
+        )
+    return tuple(told)

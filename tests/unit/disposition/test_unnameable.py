@@ -1,0 +1,33 @@
+"""Only a NUL makes a key that nobody can write: other text that a column of mixed types carries by its bytes is no obstacle."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from retention.archive.write import Part
+from retention.disposition.unnameable import refuse_unnameable
+from retention.errors import SchemaUnsafe
+from retention.sources.column_entry import ColumnEntry, Travels
+
+#: as SQLite's quote() and the projection of such a column write them
+WRITABLE = ["'a'", "'CAST(a)'", "CAST(X'C3A9' AS TEXT)", "CAST(X'FF61' AS TEXT)", "7"]
+
+
+def part(travels: Travels, keys: list[str] | list[int]) -> Part:
+    column = ColumnEntry(name="k", type="TEXT", travels=travels)
+    return Part(table="notes", key=("k",), columns=(column,), rows=pa.table({"k": keys}))
+
+
+def test_every_other_key_can_be_written() -> None:
+    refuse_unnameable(part("literal", WRITABLE))
+    refuse_unnameable(part("native", ["a", "CAST(X'61' AS TEXT)", "é"]))
+    refuse_unnameable(part("native", [1, 2]))
+
+
+@pytest.mark.parametrize(
+    ("travels", "keys"), [("literal", [*WRITABLE, "CAST(X'610062' AS TEXT)"]), ("native", ["é", "a\0b"])]
+)
+def test_a_nul_behind_them_is_refused(travels: Travels, keys: list[str]) -> None:
+    with pytest.raises(SchemaUnsafe, match=r"a record of notes has a key with a NUL character in it, 'a\\x00b'"):
+        refuse_unnameable(part(travels, keys))
