@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +190,12 @@ class Site:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Engine, "now", lambda engine: moment)
             yield
+
+    def run_long_ago(self) -> RunResult:
+        """Run so that the archive's copies are past their time by now."""
+        self.policy("service-notes", archive="{to: cold, keep: 1 day}")
+        with self.at(AS_OF + timedelta(hours=1)):
+            return self.run()
 
     def release_long_ago(self, hold: str) -> None:
         """Release a hold so that its grace is over by now."""

@@ -39,8 +39,7 @@ def files(site: Any) -> list[str]:
 def kept(site: Any) -> Any:
     """One batch, deleted so long ago that its copies are past their time."""
     site.fill(ROWS)
-    with site.at(datetime(2025, 8, 1, tzinfo=UTC)):
-        site.run()
+    site.run_long_ago()
     return site
 
 
@@ -248,8 +247,7 @@ def test_a_lost_manifest_does_not_shake_off_a_hold(kept: Any) -> None:
 
 def test_a_class_that_is_no_longer_declared_keeps_its_copies_while_anything_is_held(plain_site: Any) -> None:
     plain_site.fill(ROWS)
-    with plain_site.at(datetime(2025, 8, 1, tzinfo=UTC)):
-        plain_site.run()
+    plain_site.run_long_ago()
     config = plain_site.config
     config.write_text(config.read_text().replace("      activities:", "      acts:"))
     for name in ("service-notes", "sales-records"):
@@ -271,8 +269,7 @@ def test_a_hold_on_a_class_of_dependents_keeps_the_copies_they_lie_in(site: Any,
             "    classes:\n", "    classes:\n      comments: {table: activity_comments, key: id}\n"
         )
     )
-    with site.at(datetime(2025, 8, 1, tzinfo=UTC)):
-        site.run()
+    site.run_long_ago()
     day = date(2020, 1, 1) if dates else None
     scope = WholeClass(records="crm.comments")
     holding.place(site.engine(), matter="M-1", reason="court", scope=scope, first_day=day, last_day=day)
@@ -321,8 +318,7 @@ def test_what_a_hold_covers_in_the_source_it_covers_in_the_copy(plain_site: Any,
     held = plain_site.plan().held
     with plain_site.at(datetime(2025, 1, 1, tzinfo=UTC)):
         holding.release(plain_site.engine(), first.hold.id, reason="settled")
-    with plain_site.at(datetime(2025, 8, 1, tzinfo=UTC)):
-        plain_site.run()
+    plain_site.run_long_ago()
     holding.place(plain_site.engine(), matter="M-2", reason="court", scope=scope)
     [plan] = plan_destruction(plain_site.engine(), ("cold",))
     assert len(plan.held) == (held > 0)
@@ -332,8 +328,7 @@ def test_a_number_that_has_no_order_in_python_is_covered(postgresql_site: Any) -
     """PostgreSQL sorts NaN above every number."""
     postgresql_site.fill(60)
     postgresql_site.run_sql(postgresql_site.url, "UPDATE activity_logs SET amount = 'NaN' WHERE id = 45")
-    with postgresql_site.at(datetime(2025, 8, 1, tzinfo=UTC)):
-        postgresql_site.run()
+    postgresql_site.run_long_ago()
     above = Compare(column="amount", operator=Operator.ABOVE, value=1000, mark=Mark(file="x"))
     scope = Matching(where=above, records=(CLASS,))
     holding.place(postgresql_site.engine(), matter="M-1", reason="court", scope=scope)
@@ -378,8 +373,7 @@ def test_a_hold_on_a_tag_finds_it_in_the_copy_wherever_it_stood(site: Any, tags:
     if tags == "rules":
         path = site.folder / "policies" / "sales-records.yaml"
         path.write_text(path.read_text().replace("tags: [sales]", "tags: [never]"))
-    with site.at(datetime(2025, 8, 1, tzinfo=UTC)):
-        assert site.run().deleted >= 4
+    assert site.run_long_ago().deleted >= 4
     other = holding.place(site.engine(), matter="M-1", reason="court", scope=Tagged(tag="never", records=(CLASS,)))
     assert len(plan_destruction(site.engine(), ("cold",))[0].due) == 1
     site.release_long_ago(other.hold.id)
@@ -390,8 +384,7 @@ def test_a_hold_on_a_tag_finds_it_in_the_copy_wherever_it_stood(site: Any, tags:
 @pytest.mark.parametrize("now", ["rules", "table"])
 def test_tags_that_stood_elsewhere_when_the_copy_was_made_keep_it(plain_site: Any, now: str) -> None:
     plain_site.fill(60)
-    with plain_site.at(datetime(2025, 8, 1, tzinfo=UTC)):
-        plain_site.run()
+    plain_site.run_long_ago()
     declared, statements = TAG_SOURCES[now]
     plain_site.run_sql(plain_site.url, *statements)
     config = plain_site.config
@@ -408,8 +401,7 @@ def test_tags_that_stood_elsewhere_when_the_copy_was_made_keep_it(plain_site: An
 
 def test_a_class_without_tags_by_now_keeps_its_copies_while_a_tag_is_held(plain_site: Any) -> None:
     plain_site.fill(60)
-    with plain_site.at(datetime(2025, 8, 1, tzinfo=UTC)):
-        plain_site.run()
+    plain_site.run_long_ago()
     holding.place(plain_site.engine(), matter="M-1", reason="court", scope=Tagged(tag="odd", records=(CLASS,)))
     assert len(plan_destruction(plain_site.engine(), ("cold",))[0].due) == 1
     config = plain_site.config
@@ -437,8 +429,7 @@ def test_a_subject_is_found_however_its_name_is_written(
     )
     config = plain_site.config
     config.write_text(config.read_text().replace("{customer: account_id}", "{customer: who}"))
-    with plain_site.at(datetime(2025, 8, 1, tzinfo=UTC)):
-        plain_site.run()
+    plain_site.run_long_ago()
     holding.place(plain_site.engine(), matter="M-1", reason="court", scope=Subject(subject="customer", value=value))
     assert len(plan_destruction(plain_site.engine(), ("cold",))[0].held) == held
 
@@ -449,8 +440,7 @@ def test_a_copy_without_the_clock_of_a_hold_with_days_is_covered(plain_site: Any
     plain_site.run_sql(
         plain_site.url, "UPDATE activity_logs SET closed_at = created_at, created_at = NULL WHERE id = 15"
     )
-    with plain_site.at(datetime(2025, 8, 1, tzinfo=UTC)):
-        assert plain_site.run().deleted == 1
+    assert plain_site.run_long_ago().deleted == 1
     day = date(2020, 1, 1)
     holding.place(plain_site.engine(), matter="M-1", reason="court", scope=Everything(), first_day=day, last_day=day)
     assert end(plain_site).held == 1

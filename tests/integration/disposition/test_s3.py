@@ -20,7 +20,6 @@ from retention.disposition.destroy import destroy, plan_destruction
 from retention.disposition.recover import recover
 
 ROWS = 300
-LONG_AGO = datetime(2025, 8, 1, tzinfo=UTC)
 
 
 def archive_on(site: Any, server: Any, bucket: str, *, lock: str | None = None) -> None:
@@ -46,8 +45,7 @@ def test_the_life_of_a_copy(site: Any, s3_server: Any, versions: bool) -> None:
     archive_on(site, s3_server, bucket)
     site.fill(ROWS)
     before = site.everything()
-    with site.at(LONG_AGO):
-        run = site.run()
+    run = site.run_long_ago()
     due = site.due_ids(ROWS)
     assert run.deleted == len(due) and site.ids().isdisjoint(due)
     assert sorted(key.rpartition(".")[2] for key in keys(s3_server, bucket)) == ["json", "parquet", "parquet"]
