@@ -112,10 +112,11 @@ def show(config: Path, as_json: bool, batch_id: str) -> None:
 @click.argument("archives", nargs=-1, metavar="[ARCHIVE]...")
 def verify(config: Path, as_json: bool, archives: tuple[str, ...]) -> int:
     """Read every archived file back: digests, counts, Merkle roots, manifests, ledger; and look for added files."""
-    from retention.disposition.catalogue import remember, verify_archives
+    from retention.cli.show import counted
+    from retention.disposition.catalogue import every_archive, remember, verify_archives
 
     engine = open_engine(config, policies=False)
-    names = archives or tuple(engine.project.config.archives)
+    names = archives or every_archive(engine)
     report = verify_archives(engine, names)
     remember(engine, names, report)
     if as_json:
@@ -126,7 +127,7 @@ def verify(config: Path, as_json: bool, archives: tuple[str, ...]) -> int:
         told = f"{report.rows:,} rows in {report.files:,} files of {report.batches:,} batches"
         click.echo(f"{told} were to be there; not all are." if report.findings else f"{told} were read back.")
         if report.findings:
-            click.echo(f"The archive is NOT what was written: {len(report.findings):,} findings.", err=True)
+            click.echo(f"The archive is NOT what was written: {counted(len(report.findings), 'finding')}.", err=True)
         else:
             click.echo("Everything is as it was written.")
     return EvidenceBroken.exit_status if report.findings else 0

@@ -23,11 +23,18 @@ def runs(config: Path, as_json: bool, last: int) -> None:
 
     `retention audit show --subject RUN` says how a run came to its state.
     """
-    from retention.ledger.runs import recent
+    from retention.ledger.runs import RunKind, recent
+    from retention.ledger.tallies import deleted_in_run
 
     engine = open_engine(config, policies=False)
     with engine.control.read() as connection:
         found = recent(connection, last)[::-1]
+        # of runs that did not come to their end: what is gone is gone, however the run ended
+        so_far = {
+            one.id: deleted_in_run(connection, one.id)
+            for one in found
+            if one.kind is RunKind.DISPOSITION and one.result is None
+        }
     if as_json:
         print_json([facts(one) for one in found])
         return
@@ -43,7 +50,7 @@ def runs(config: Path, as_json: bool, last: int) -> None:
             one.state.value.replace("_", " "),
             local(one.as_of, zone),
             _number(one, "plan", "due"),
-            _number(one, "result", "deleted"),
+            so_far.get(one.id) or _number(one, "result", "deleted"),
             one.reason,
         )
         for one in found

@@ -13,6 +13,7 @@ from retention.errors import NotFound, Refused
 from retention.ledger import batches, observations, runs
 from retention.ledger.cross_check import cross_check
 from retention.ledger.observations import Observation
+from retention.ledger.tallies import archives_in_use
 from retention.policy.calendar import local_day
 
 if TYPE_CHECKING:
@@ -95,8 +96,17 @@ def manifest_of(engine: Engine, batch_id: str) -> Manifest:
     return read_manifest(engine.store(batch.archive), batch)
 
 
+def every_archive(engine: Engine) -> tuple[str, ...]:
+    """The archives of retention.yaml, and those that batches lie in although no line names them (any more)."""
+    with engine.control.read() as connection:
+        used = archives_in_use(connection)
+    declared = engine.project.config.archives
+    return (*declared, *sorted(set(used) - set(declared)))
+
+
 def verify_archives(engine: Engine, names: Sequence[str]) -> ArchiveReport:
-    """Read every file of the named archives back and hold it against manifest, control database and ledger."""
+    """Read every file of the named archives back and hold it against manifest, control database and ledger. One of
+    `every_archive` that no line names cannot be read, which is a finding."""
     findings: list[str] = []
     damaged: list[str] = []
     counts = {"batches": 0, "files": 0, "rows": 0}
@@ -122,7 +132,15 @@ def verify_archives(engine: Engine, names: Sequence[str]) -> ArchiveReport:
                 counts["rows"] += sum(file.rows for file in what.files)
                 yield what
 
+    unnamed = set(every_archive(engine)) - set(engine.project.config.archives)
     for name in names:
+        if name in unnamed:
+            findings.append(
+                f"{name}: batches lie in this archive, and no line of retention.yaml names it, so nobody can read them:"
+                f" write it below `archives:`, where it is"
+            )
+            damaged.append(name)
+            continue
         store = engine.store(name)
         with engine.control.read() as connection:
             any_expected = bool(batches.archived(connection, name))

@@ -39,9 +39,11 @@ def oldest_hold(connection: sa.Connection) -> datetime | None:
     return None if placed is None else instant(placed)
 
 
-def last_success(connection: sa.Connection) -> dict[str, datetime]:
-    """Policy -> when its newest run ended with everything done."""
+def last_success(connection: sa.Connection, now: datetime) -> dict[str, datetime]:
+    """Policy -> when its newest run ended with everything done; one that ended after ``now`` (aware) did so by a clock that
+    was ahead, and tells nothing."""
     done = (_run.kind == RunKind.DISPOSITION.value) & (_run.state == RunState.FINISHED.value)
+    done &= _run.finished_at <= stamp(now)
     rows = connection.execute(sa.select(_run.policy, sa.func.max(_run.finished_at)).where(done).group_by(_run.policy))
     return {policy: instant(at) for policy, at in rows}
 

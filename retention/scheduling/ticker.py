@@ -37,7 +37,7 @@ class Ticker:
         #: readings that the control database has not been told yet
         self._untold: list[PolicyLoad] = []
         self._refused: RetentionError | None = None
-        self._said: dict[str, float] = {}
+        self._said: dict[tuple[str, object], float] = {}
 
     def tick(self) -> float:
         """Do what is due, and return the seconds until it should be done again. Never raises: what is wrong is logged, and
@@ -87,7 +87,7 @@ class Ticker:
             if read.error is None:
                 _log.info("policies.taken", set_digest=read.set_digest)
             else:
-                self._said.pop("policies.refused", None)
+                self._said.pop(("policies.refused", None), None)
         if self._refused is not None:
             hint = workers.WAITS if self._current.waits else "the last good set stays in force"
             self._say("policies.refused", message=self._refused.message, hint=hint)
@@ -99,10 +99,10 @@ class Ticker:
             del self._untold[0]
 
     def _say(self, event: str, **facts: object) -> None:
-        """An error, at once and then every minute while it lasts."""
-        now = time.monotonic()
-        if event not in self._said or now - self._said[event] >= AGAIN:
-            self._said[event] = now
+        """An error, of each policy apart, at once and then every minute while it lasts."""
+        now, this = time.monotonic(), (event, facts.get("policy"))
+        if this not in self._said or now - self._said[this] >= AGAIN:
+            self._said[this] = now
             _log.error(event, **facts)
 
 

@@ -26,7 +26,7 @@ def policies(look: Look) -> tuple[PolicyStatus, ...]:
     known = _known(look)
     newest = slots.newest(look.connection, list(known))
     late = slots.in_state(look.connection, SlotState.DUE)
-    succeeded, deleted = tallies.last_success(look.connection), tallies.deleted(look.connection)
+    succeeded, deleted = tallies.last_success(look.connection, look.now + FRESH), tallies.deleted(look.connection)
     debts, seen = observations.read(look.connection, "debt"), schedules.read(look.connection)
     ahead = {name: ahead_until(seen.get(name), look.now) for name, (_, schedule) in known.items() if schedule}
     return tuple(
@@ -47,7 +47,10 @@ def policies(look: Look) -> tuple[PolicyStatus, ...]:
 
 def gone(look: Look) -> tuple[dict[str, object], ...]:
     """What the control database knows of policies that are not looked at any more."""
-    succeeded, debts = tallies.last_success(look.connection), observations.read(look.connection, "debt")
+    succeeded, debts = (
+        tallies.last_success(look.connection, look.now + FRESH),
+        observations.read(look.connection, "debt"),
+    )
     names = {*schedules.read(look.connection), *succeeded, *debts} - _known(look).keys()
     return tuple(
         {
@@ -89,7 +92,11 @@ def _known(look: Look) -> dict[str, tuple[str, Schedule | None]]:
     seen = schedules.read(look.connection)
     # one that is ahead of the clock says nothing of when the others should have been looked at
     newest = max((one.checked_until for one in seen.values() if ahead_until(one, look.now) is None), default=look.now)
-    names = {*seen, *tallies.last_success(look.connection), *observations.read(look.connection, "debt")}
+    names = {
+        *seen,
+        *tallies.last_success(look.connection, look.now + FRESH),
+        *observations.read(look.connection, "debt"),
+    }
     return {
         name: (
             name,

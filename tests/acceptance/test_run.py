@@ -140,6 +140,19 @@ def test_an_interrupted_run_ends_as_if_it_never_had_been(more: Retention, kill: 
     more("audit", "verify")
 
 
+def test_what_a_cancelled_run_had_deleted_is_told(more: Retention) -> None:
+    before = left(more)
+    killed = {"RETENTION_FAILPOINTS": "batch.after-settled=kill@1"}
+    more("run", "other-activities", "--yes", environ=killed, status=-signal.SIGKILL)
+    gone = before - left(more)
+    assert gone > 0
+    [run] = [one for one in more("runs", "--json").json if one["policy"] == "other-activities"]
+    more("cancel", run["run"], "--reason", "wrong table")
+    [line] = [line for line in more("runs").out.splitlines() if run["run"] in line]
+    assert "cancelled" in line
+    assert f" {gone:,} " in line
+
+
 def test_a_reader_that_goes_away_does_not_end_the_run(more: Retention) -> None:
     process = more.start("run", "other-activities", "--yes")
     assert process.stdout is not None

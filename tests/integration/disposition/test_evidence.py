@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from retention.archive.store import Store
-from retention.disposition.catalogue import archived_batches, manifest_of, verify_archives
+from retention.disposition.catalogue import archived_batches, every_archive, manifest_of, verify_archives
 from retention.disposition.evidence import recent_entries, sign_file, sign_ledger, verify_file, verify_ledger
 from retention.errors import EvidenceBroken, InputError, NotFound, PolicyFilesError, Refused
 from retention.ledger.checkpoint import make_keys, read_checkpoint
@@ -284,3 +284,16 @@ def test_what_a_table_would_do_behind_our_back_is_a_problem_too(site: Any) -> No
     )
     [problem] = site.engine().problems()
     assert "attachments" in str(problem)
+
+
+def test_batches_in_an_archive_that_no_line_names_are_a_finding(done: Any) -> None:
+    done.config.write_text(
+        done.config.read_text().replace('cold: {url: "file:./archive"}', 'near: {url: "file:./near"}')
+    )
+    for name in ("service-notes", "sales-records"):
+        done.policy(name, archive="{to: near, keep: 1 year}")
+    engine = done.engine()
+    assert every_archive(engine) == ("near", "cold")
+    report = verify_archives(engine, every_archive(engine))
+    assert report.damaged == ("cold",)
+    assert "no line of retention.yaml names it" in report.findings[0]

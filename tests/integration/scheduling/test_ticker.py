@@ -79,6 +79,16 @@ def test_a_tick_opens_what_is_due_and_says_when_to_come_back(beat: Beat) -> None
     assert all(line["late_seconds"] >= 59 for line in late)
 
 
+def test_each_policy_that_a_clock_ahead_has_seen_is_said(beat: Beat, monkeypatch: pytest.MonkeyPatch) -> None:
+    beat.ticker.tick()
+    for name, value in clock.set_by_this_process(beat.site.ahead - timedelta(days=5)).items():
+        monkeypatch.setenv(name, value)
+    with capture_logs() as logs:
+        beat.ticker.tick()
+        beat.ticker.tick()
+    assert sorted(line["policy"] for line in logs if line["event"] == "clock.behind") == ["even", "odd"]
+
+
 def test_reconciling_sends_one_look_an_item_and_a_worker(beat: Beat) -> None:
     beat.ticker.tick()
     assert beat.reconciler.reconcile() == BUSY

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from retention.disposition import clock
 from retention.disposition import survey as survey_module
 from retention.disposition.survey import note, survey, survey_if_due, survey_is_due
 from retention.holds.scope import Everything
@@ -91,7 +92,11 @@ def test_before_during_and_after_a_slot(make_site: Callable[..., Site], sqlite_u
     up = site.start("up")
     site.wait(site.finished, "the runs did not finish")
     site.wait(lambda: bool(site.asked("SELECT 1 FROM observation WHERE kind = 'ledger'")), "nobody surveyed", 90)
-    seen = read_status(site.engine())
+    engine = site.engine()
+    by_the_real_clock = read_status(engine).policies
+    assert {one.last_success_at for one in by_the_real_clock} == {None}, "a success that is to come tells nothing"
+    engine.now = lambda: clock.now() + site.ahead  # type: ignore[method-assign]
+    seen = read_status(engine)
     assert {one.policy for one in seen.policies} == {"odd", "even"}
     for policy in seen.policies:
         assert policy.last_slot is not None and policy.last_slot["state"] == "begun"
