@@ -22,11 +22,22 @@ class Unreadable(Exception):
 class ArchivedValues(Mapping[str, object]):
     """One row. Reading a column that cannot be compared raises Unreadable; one that is not there raises KeyError."""
 
-    def __init__(self, columns: Mapping[str, ColumnEntry], row: Mapping[str, object]) -> None:
+    def __init__(
+        self, columns: Mapping[str, ColumnEntry], row: Mapping[str, object], *, nan: float | None = None
+    ) -> None:
         self._columns = columns
         self._row = row
+        self._nan = nan
+
+    def with_nan_as(self, number: float) -> ArchivedValues:
+        """The row with another number in the place of every NaN."""
+        return ArchivedValues(self._columns, self._row, nan=number)
 
     def __getitem__(self, name: str) -> object:
+        value = self._value(name)
+        return self._nan if value != value and self._nan is not None else value
+
+    def _value(self, name: str) -> object:
         value = self._row[name]
         if value is None or self._columns[name].travels == "native":
             return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
@@ -82,7 +83,7 @@ def _covers_a_row(engine: Engine, store: Store, batch: Batch, manifest: Manifest
             and _day_covers(hold, row, declared, zone)
             for text, row in zip(key_texts(rows, root), rows_as_values(rows, root), strict=True)
         )
-    except (Unreadable, KeyError, ArithmeticError):  # the last: numeric 'NaN' has no order in Python
+    except (Unreadable, KeyError, ArithmeticError):  # the last: a number that Python has no place for
         return True
 
 
@@ -102,7 +103,9 @@ def _scope_covers(
             tags = tags_of(row, declared, raw, zone, is_json=_is_json(root, declared))
             return tags is None or tag in tags
         case Matching(where=where):
-            return holds_true(where, row, declared, zone)
+            # no comparison holds of NaN, and it may stand for any number: what the hold may mean stays
+            meant = (row, row.with_nan_as(math.inf), row.with_nan_as(-math.inf))
+            return any(holds_true(where, one, declared, zone) for one in meant)
         case Subject(subject=subject, value=value):
             return _names(row[declared.subjects[subject]], value)
         case _:

@@ -132,8 +132,8 @@ def _numbers(value: object, wanted: Scalar) -> tuple[Decimal | float, Decimal | 
         return None
     if not isinstance(value, int | float | Decimal) or not isinstance(wanted, int | float):
         return None
-    if value != value:  # NaN, which PostgreSQL puts above every number; SQLite has none
-        value = type(value)("inf")
+    if value != value:  # NaN is no number: whatever order a database gives it, no comparison holds
+        return None
     return (value, float(wanted)) if isinstance(value, float) else (Decimal(value), Decimal(repr(wanted)))
 
 

@@ -181,7 +181,7 @@ class _Column:
             literal: sa.ColumnElement[Any] = sa.cast(string(floating), sa.Double())
         else:
             literal = raw(exact)
-        # to PostgreSQL, NaN equals itself and is above every number
+        # NaN is no number; to PostgreSQL it equals itself and is above every number
         return self.present(sa.and_(self.expression != string("NaN"), test(self.expression, literal)))
 
 

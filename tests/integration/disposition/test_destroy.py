@@ -325,7 +325,7 @@ def test_what_a_hold_covers_in_the_source_it_covers_in_the_copy(plain_site: Any,
 
 
 def test_a_number_that_has_no_order_in_python_is_covered(postgresql_site: Any) -> None:
-    """PostgreSQL sorts NaN above every number."""
+    """In doubt the copy stays: no comparison holds of NaN, which PostgreSQL sorts above every number."""
     postgresql_site.fill(60)
     postgresql_site.run_sql(postgresql_site.url, "UPDATE activity_logs SET amount = 'NaN' WHERE id = 45")
     postgresql_site.run_long_ago()

@@ -52,6 +52,19 @@ def test_what_no_condition_can_compare_is_not_taken_for_null(kind: str, text: st
 
 
 @pytest.mark.parametrize(
+    ("kind", "travels", "stored"), [("double precision", "native", float("nan")), ("numeric", "text", "NaN")]
+)
+def test_what_is_no_number_may_be_any(kind: str, travels: Travels, stored: object) -> None:
+    columns = {
+        "c": ColumnEntry(name="c", type=kind, travels=travels),
+        "d": ColumnEntry(name="d", type="text", travels="native"),
+    }
+    row = ArchivedValues(columns, {"c": stored, "d": "x"})
+    assert row["c"] != row["c"]
+    assert dict(row.with_nan_as(-1.0)) == {"c": -1.0, "d": "x"}
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("42", 42),
