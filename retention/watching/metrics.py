@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from math import inf
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -79,7 +80,12 @@ def _of_everything(status: Status) -> Iterator[Metric]:
         yield _one("retention_ledger_ok", "Whether the ledger verified.", float(status.ledger["ok"] is True))
     whole = {str(one["archive"]): float(one["ok"] is True) for one in status.archives if one["ok"] is not None}
     yield _by("retention_archive_ok", "Whether the archive was in order when last verified.", "archive", whole)
-    ages = {str(one["archive"]): _number(one["unverified_seconds"]) for one in status.archives if one["used"]}
+    # where only a clock that was ahead has told anything, nobody knows for how long: that is to alert
+    ages = {
+        str(one["archive"]): inf if one["unverified_seconds"] is None else _number(one["unverified_seconds"])
+        for one in status.archives
+        if one["used"]
+    }
     name = "retention_archive_unverified_seconds"
     yield _by(name, "For how long nobody has found the archive in order.", "archive", ages)
     if status.policy_load is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from retention.disposition.claim import waiting
 from retention.ledger import observations, pauses, runs, shards, tallies, workers
 from retention.ledger.observations import EVERYTHING
+from retention.scheduling.opening import FRESH
 from retention.watching.attention import attention
 from retention.watching.look import Look
 from retention.watching.policies import gone, policies, policy_load
@@ -65,18 +66,22 @@ def _read(look: Look) -> Status:
 def _archives(look: Look) -> tuple[dict[str, object], ...]:
     seen = observations.read(look.connection, "archive")
     used = tallies.archives_in_use(look.connection)
+    until = look.now + FRESH
     told: list[dict[str, object]] = []
     for name in sorted({*look.engine.project.config.archives, *used}):
-        good = observations.last_good(seen.get(name))
+        last = observations.last_good(seen.get(name))
+        # what is to come was written down by a clock that was ahead, and tells nothing
+        good = None if last is None or datetime.fromisoformat(last) > until else datetime.fromisoformat(last)
+        first = used[name] if name in used and used[name] <= until else None
         # what was verified before its first batch came was empty
-        since = None if name not in used else max(used[name], datetime.fromisoformat(good) if good else used[name])
+        since = max((moment for moment in (first, good) if moment is not None), default=None)
         told.append(
             {
                 "archive": name,
                 "used": name in used,
                 "ok": seen[name].facts["ok"] if name in seen else None,
-                "verified_at": good,
-                "unverified_seconds": None if since is None else look.age(since),
+                "verified_at": None if good is None else good.isoformat(),
+                "unverified_seconds": None if name not in used or since is None else look.age(since),
             }
         )
     return tuple(told)

@@ -63,7 +63,8 @@ class Status:
     policy_load: dict[str, object] | None
     ledger: dict[str, object] | None
     #: ``ok``: as it was last verified; ``verified_at``: when that last found it in order; ``unverified_seconds``: for how
-    #: long nobody has, since its first batch where nobody ever did. None: never verified; nothing in it
+    #: long nobody has, since its first batch where nobody ever did. What a clock that was ahead wrote down tells nothing.
+    #: None: never verified; nothing in it, or nobody knows for how long
     archives: tuple[dict[str, object], ...]
     attention: tuple[str, ...] = ()
 

@@ -339,3 +339,29 @@ def test_an_archive_is_unverified_since_its_first_batch(small: Site) -> None:
     later += timedelta(days=40)
     days = values(exposition(read_status(engine)))["retention_archive_unverified_seconds", "cold"] / 86_400
     assert 42.9 <= days < 43.1
+
+
+def test_what_a_clock_ahead_wrote_down_of_an_archive_counts_as_nothing(small: Site) -> None:
+    engine = small.engine()
+
+    def unverified() -> float:
+        return values(exposition(read_status(engine)))["retention_archive_unverified_seconds", "cold"]
+
+    def verified(at: datetime) -> None:
+        with engine.control.write() as connection:
+            facts = {"ok": True}
+            observations.record(connection, observations.Observation(kind="archive", target="cold", at=at, facts=facts))
+
+    assert command(small, "run", "--yes").returncode == 0
+    now = engine.now()
+    verified(now + timedelta(days=40))
+    later = now + timedelta(days=3)
+    engine.now = lambda: later  # type: ignore[method-assign]
+    assert unverified() == pytest.approx(timedelta(days=3).total_seconds(), abs=600), "since its first batch"
+    assert read_status(engine).archives[0]["verified_at"] is None
+    later = now - timedelta(days=40)
+    [archive] = read_status(engine).archives
+    assert archive["used"] is True and archive["unverified_seconds"] is None
+    assert unverified() == float("inf"), "its first batch is to come, too: an alert"
+    verified(later - timedelta(days=2))
+    assert unverified() == timedelta(days=2).total_seconds()
