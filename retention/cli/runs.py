@@ -23,12 +23,16 @@ def runs(config: Path, as_json: bool, last: int) -> None:
 
     `retention audit show --subject RUN` says how a run came to its state.
     """
-    from retention.ledger.runs import RunKind, recent
+    from retention.ledger import chain
+    from retention.ledger.runs import ENTRY, RunKind, RunState, recent
     from retention.ledger.tallies import deleted_in_run
 
     engine = open_engine(config, policies=False)
     with engine.control.read() as connection:
-        found = recent(connection, last)[::-1]
+        # by the ledger, in the order in which they were planned: a clock that was ahead makes no run the newest
+        planned = chain.newest(connection, last=last, kind=ENTRY[RunState.PLANNED])
+        order = {entry.subject: entry.seq for entry in planned}
+        found = sorted(recent(connection, None), key=lambda one: order.get(one.id, 0))[-last:]
         # of runs that did not come to their end: what is gone is gone, however the run ended
         so_far = {
             one.id: deleted_in_run(connection, one.id)

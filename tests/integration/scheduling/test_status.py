@@ -24,8 +24,9 @@ from retention.disposition.engine import Engine
 from retention.disposition.holding import place
 from retention.disposition.survey import survey
 from retention.holds.scope import Everything
-from retention.ledger import policy_loads, schedules, slots, workers
+from retention.ledger import policy_loads, runs, schedules, slots, workers
 from retention.ledger.policy_loads import PolicyLoad
+from retention.ledger.runs import RunKind
 from retention.ledger.schedules import Checked
 from retention.ledger.slots import SlotState
 from retention.scheduling.current import Current
@@ -329,3 +330,27 @@ def test_watch_looks_again_until_ctrl_c(small: Site, watching: subprocess.Popen[
     watching.send_signal(signal.SIGINT)
     assert watching.wait(timeout=30) in (0, 3)
     assert "Traceback" not in watching.stderr.read()
+
+
+def test_the_newest_run_is_the_one_planned_last_also_after_a_clock_that_was_ahead(small: Site) -> None:
+    engine = at(small)
+    with engine.control.write() as connection:
+        made = [planned(connection, "odd", engine.now() + days) for days in (timedelta(0), timedelta(40), timedelta(1))]
+    for last in (1, 2, 20):
+        listed = json.loads(spoken(small, "runs", "--json", "--last", str(last)).stdout)
+        assert [one["run"] for one in listed] == made[-last:]
+
+
+def planned(connection: sa.Connection, policy: str, moment: datetime) -> str:
+    return runs.create(
+        connection,
+        kind=RunKind.DISPOSITION,
+        policy=policy,
+        policy_digest="",
+        set_digest="",
+        records="crm.activities",
+        as_of=moment,
+        requested_by="ana",
+        plan=None,
+        at=moment,
+    ).id
