@@ -11,6 +11,8 @@ from retention.cli.exits import exits
 from retention.cli.options import config_option, json_option, open_engine, print_json
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from retention.policy.policy import Policy
     from retention.scheduling.cron import Occurrence
 
@@ -50,9 +52,10 @@ def schedule(policies: tuple[str, ...], config: Path, as_json: bool, count: int)
             for slot in islice(coming(connection, policy.name, policy.schedule, now), count)
         ]
         seen = schedules.read(connection)
+    ahead = {policy.name: ahead_until(seen.get(policy.name), now) for policy in chosen}
     found.sort(key=lambda pair: (pair[1].due_at, pair[0].name))
     if as_json:
-        print_json([_facts(policy, slot) for policy, slot in found])
+        print_json([_facts(policy, slot, ahead[policy.name]) for policy, slot in found])
         return
     from retention.cli.show import console, grid
     from retention.watching.attention import closed
@@ -69,13 +72,12 @@ def schedule(policies: tuple[str, ...], config: Path, as_json: bool, count: int)
     ]
     out = console()
     out.print(grid("local time", "time zone", "UTC", "policy", "", rows=rows, whole=(0, 1, 2, 3)))
-    for policy in chosen:
-        until = ahead_until(seen.get(policy.name), now)
+    for name, until in ahead.items():
         if until is not None:
-            out.print(f"Look: {closed(policy.name, until)}", style="bold red")
+            out.print(f"Look: {closed(name, until)}", style="bold red")
 
 
-def _facts(policy: Policy, slot: Occurrence) -> dict[str, object]:
+def _facts(policy: Policy, slot: Occurrence, ahead: datetime | None) -> dict[str, object]:
     return {
         "policy": policy.name,
         "local_time": slot.local_time,
@@ -84,4 +86,5 @@ def _facts(policy: Policy, slot: Occurrence) -> dict[str, object]:
         "cron": policy.schedule.cron,
         "missed": policy.missed,
         "jump": slot.jump,
+        "ahead_until": None if ahead is None else ahead.isoformat(),
     }

@@ -31,8 +31,9 @@ def test_it_lists_what_will_run_local_and_utc(demo: Retention) -> None:
 def test_as_json_for_the_named_policies(demo: Retention) -> None:
     found = demo("schedule", "service-notes", "--next", "4", "--json").json
     assert [list(one) for one in found] == [
-        ["policy", "local_time", "timezone", "due_at", "cron", "missed", "jump"]
+        ["policy", "local_time", "timezone", "due_at", "cron", "missed", "jump", "ahead_until"]
     ] * 4
+    assert {one["ahead_until"] for one in found} == {None}
     due = [datetime.fromisoformat(one["due_at"]) for one in found]
     assert due == sorted(due) and due[0] > datetime.now(UTC)
     assert {one["local_time"][5:] for one in found} == {"01-01T02:00", "04-01T02:00", "07-01T02:00", "10-01T02:00"}

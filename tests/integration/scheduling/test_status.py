@@ -157,6 +157,7 @@ def test_a_clock_that_was_ahead_is_told_until_its_time_has_come(
     assert sentence in " ".join(listed.stdout.split())
     facts = json.loads(spoken(corrected, "schedule", "--next", "1", "--json").stdout)
     assert [(one["policy"], one["due_at"][:10]) for one in facts] == [("even", "2027-01-01"), ("odd", "2027-04-01")]
+    assert {one["ahead_until"] for one in facts} == {until.isoformat()}
 
     engine.now = lambda: until  # type: ignore[method-assign]
     seen = read_status(engine)
