@@ -39,7 +39,8 @@ def _of_processes(status: Status) -> Iterator[str]:
     living = [one for one in status.workers if one["alive"]]
     if status.workers and not any(one["kind"] in ("beat", "up") for one in living):
         yield "no beat is alive: no slot is opened until one is started"
-    if (status.queue_depth or status.runs) and not any(one["kind"] in ("worker", "up") for one in living):
+    waits = status.queue_depth or any(run.slot is not None for run in status.runs)
+    if waits and not any(one["kind"] in ("worker", "up") for one in living):
         yield "work waits, and no worker is alive"
 
 

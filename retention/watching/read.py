@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from retention.disposition.claim import waiting
-from retention.ledger import observations, pauses, runs, shards, tallies, workers
+from retention.ledger import observations, pauses, runs, shards, slot_leases, tallies, workers
 from retention.ledger.observations import EVERYTHING
 from retention.scheduling.opening import FRESH
 from retention.watching.attention import attention
@@ -37,6 +37,7 @@ def _read(look: Look) -> Status:
     everybody = workers.known(connection)
     unfinished = runs.unfinished(connection)
     every = shards.of_runs(connection, [run.id for run in unfinished])
+    slot_of = slot_leases.runs_of_slots(connection)
     due = waiting(look.engine, connection)
     oldest = tallies.oldest_hold(connection)
     ledger = observations.read(connection, "ledger").get(EVERYTHING)
@@ -44,7 +45,7 @@ def _read(look: Look) -> Status:
         at=now.isoformat(),
         policies=policies(look),
         gone=gone(look),
-        runs=tuple(run_status(look, run, every[run.id]) for run in unfinished),
+        runs=tuple(run_status(look, run, every[run.id], slot_of.get(run.id)) for run in unfinished),
         runs_by_state=tallies.runs_by_state(connection),
         queue_depth=len(due),
         queue_oldest_seconds=max((waited(look, item) for item in due), default=0.0),

@@ -29,6 +29,8 @@ class RunStatus:
 
     run: str
     policy: str
+    #: the slot that became the run; None: a person began it, and their own process works on it
+    slot: str | None
     state: str
     reason: str | None
     planned: int

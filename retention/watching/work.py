@@ -34,8 +34,8 @@ def processes(look: Look, everybody: Sequence[Worker]) -> tuple[dict[str, object
     )
 
 
-def run_status(look: Look, run: Run, every: Sequence[Shard]) -> RunStatus:
-    """How far a run is that is not over, with ``every`` shard of it."""
+def run_status(look: Look, run: Run, every: Sequence[Shard], slot: str | None) -> RunStatus:
+    """How far a run is that is not over, with ``every`` shard of it and the slot that became it."""
     planned = int((run.plan or {}).get("due", 0))
     done = tallies.deleted_in_run(look.connection, run.id)
     rate = tallies.deleted_in_run(look.connection, run.id, since=look.now - RATE) / min(
@@ -44,6 +44,7 @@ def run_status(look: Look, run: Run, every: Sequence[Shard]) -> RunStatus:
     return RunStatus(
         run=run.id,
         policy=run.policy,
+        slot=slot,
         state=run.state.value,
         reason=run.reason,
         planned=planned,

@@ -26,7 +26,7 @@ from retention.disposition.survey import survey
 from retention.holds.scope import Everything
 from retention.ledger import policy_loads, runs, schedules, slots, workers
 from retention.ledger.policy_loads import PolicyLoad
-from retention.ledger.runs import RunKind
+from retention.ledger.runs import RunKind, RunState
 from retention.ledger.schedules import Checked
 from retention.ledger.slots import SlotState
 from retention.scheduling.current import Current
@@ -355,3 +355,28 @@ def planned(connection: sa.Connection, policy: str, moment: datetime) -> str:
         plan=None,
         at=moment,
     ).id
+
+
+def test_a_person_s_own_run_waits_for_no_worker(small: Site) -> None:
+    engine = at(small)
+    with engine.control.write() as connection:
+        run = planned(connection, "odd", engine.now())
+        runs.move(connection, run, RunState.RUNNING, reason="started", at=engine.now())
+    seen = read_status(engine)
+    assert [(one.run, one.slot) for one in seen.runs] == [(run, None)] and seen.attention == ()
+    with engine.control.write() as connection:
+        slots.open_slot(
+            connection,
+            policy="odd",
+            local_time="2027-01-01T02:00",
+            zone="UTC",
+            due_at=engine.now(),
+            state=SlotState.DUE,
+            reason=None,
+            at=engine.now(),
+        )
+        slot = slots.get(connection, "odd", "2027-01-01T02:00")
+        slots.move(connection, slot, SlotState.BEGUN, reason="a worker came", at=engine.now(), run_id=run)
+    seen = read_status(engine)
+    assert [one.slot for one in seen.runs] == [slot.id]
+    assert seen.attention == ("work waits, and no worker is alive",)
