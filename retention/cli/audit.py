@@ -63,12 +63,14 @@ def verify(
     """Check the chain of the ledger, and that runs, batches and holds say in their tables what it says.
 
     With --export it needs no project and no database: an auditor can do it anywhere. With --against or --checkpoint it
-    also finds a ledger that was rewritten as a whole after that export or checkpoint.
+    also finds a ledger that was rewritten as a whole after that export or checkpoint; `retention status` says so until it
+    agrees with one again.
     """
+    from retention.cli.show import counted
     from retention.disposition.evidence import verify_file, verify_ledger
     from retention.disposition.survey import note
     from retention.ledger.checkpoint import read_checkpoint
-    from retention.ledger.observations import EVERYTHING
+    from retention.ledger.observations import EVERYTHING, KEPT_ELSEWHERE
 
     if bool(checkpoint_files) != (public_key is not None):
         raise InputError("--checkpoint and --public-key go together", hint="a signature is checked with its key")
@@ -76,7 +78,8 @@ def verify(
     if exported is None:
         engine = open_engine(config, policies=False)
         report = verify_ledger(engine, against, checkpoints)
-        note(engine, "ledger", [EVERYTHING], {"ok": not report.findings})
+        compared = against is not None or bool(checkpoints)
+        note(engine, "ledger", [EVERYTHING, KEPT_ELSEWHERE] if compared else [EVERYTHING], {"ok": not report.findings})
     else:
         report = verify_file(exported, against, checkpoints)
     if as_json:
@@ -87,7 +90,7 @@ def verify(
         what = "ledger" if exported is None else "export"
         click.echo(f"{report.entries:,} entries; the last one's hash is {report.head}.")
         if report.findings:
-            click.echo(f"The {what} is NOT what was written: {len(report.findings):,} findings.", err=True)
+            click.echo(f"The {what} is NOT what was written: {counted(len(report.findings), 'finding')}.", err=True)
         else:
             click.echo(f"The {what} is whole and unchanged.")
     return EvidenceBroken.exit_status if report.findings else 0

@@ -18,6 +18,9 @@ Kind = Literal["debt", "archive", "ledger", "survey"]
 
 #: the target of what is about everything
 EVERYTHING = "*"
+#: the target of the ledger as compared with an export or a checkpoint: whoever verifies it without one cannot say that it
+#: agrees with them again
+KEPT_ELSEWHERE = "kept elsewhere"
 
 
 @dataclass(frozen=True, kw_only=True)

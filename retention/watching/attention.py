@@ -20,7 +20,11 @@ def attention(status: Status) -> Iterator[str]:
     yield from _of_work(status)
     yield from _of_policy_files(status)
     if status.ledger is not None and not status.ledger["ok"]:
-        yield "the ledger does not verify; `retention audit verify`"
+        if status.ledger["agrees"] is False:
+            compared = "`retention audit verify` with the --against or --checkpoint that found it"
+            yield f"the ledger does not verify against what was kept elsewhere; {compared} says why"
+        else:
+            yield "the ledger does not verify; `retention audit verify` says why"
     for one in status.archives:
         if one["ok"] is False:
             name = one["archive"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from retention.disposition.claim import waiting
 from retention.ledger import observations, pauses, runs, shards, slot_leases, tallies, workers
-from retention.ledger.observations import EVERYTHING
+from retention.ledger.observations import EVERYTHING, KEPT_ELSEWHERE
 from retention.scheduling.opening import FRESH
 from retention.watching.attention import attention
 from retention.watching.look import Look
@@ -40,7 +40,6 @@ def _read(look: Look) -> Status:
     slot_of = slot_leases.runs_of_slots(connection)
     due = waiting(look.engine, connection)
     oldest = tallies.oldest_hold(connection)
-    ledger = observations.read(connection, "ledger").get(EVERYTHING)
     return Status(
         at=now.isoformat(),
         policies=policies(look),
@@ -59,9 +58,18 @@ def _read(look: Look) -> Status:
         batches_in_doubt=tallies.in_doubt(connection, before=now - DOUBT),
         quarantined=given_up(look, unfinished, every),
         policy_load=policy_load(look, everybody),
-        ledger=None if ledger is None else {"ok": ledger.facts["ok"], "at": ledger.at.isoformat()},
+        ledger=_ledger(look),
         archives=_archives(look),
     )
+
+
+def _ledger(look: Look) -> dict[str, object] | None:
+    seen = observations.read(look.connection, "ledger")
+    if EVERYTHING not in seen:
+        return None
+    newest, compared = seen[EVERYTHING], seen.get(KEPT_ELSEWHERE)
+    agrees = None if compared is None else compared.facts["ok"]
+    return {"ok": newest.facts["ok"] and agrees is not False, "at": newest.at.isoformat(), "agrees": agrees}
 
 
 def _archives(look: Look) -> tuple[dict[str, object], ...]:

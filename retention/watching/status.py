@@ -63,6 +63,8 @@ class Status:
     #: whether the files as they are now are right (``ok``), and else what is wrong, whether the last good set is ``in_force``
     #: all the same, and how many processes are ``waiting``, because they began after it. None: nobody told yet
     policy_load: dict[str, object] | None
+    #: ``ok``: whether it verified, and ``agrees``; ``at``: when that was last looked at; ``agrees``: whether it verified when it
+    #: was last compared with an export or a checkpoint, None: it never was. None: never verified
     ledger: dict[str, object] | None
     #: ``ok``: as it was last verified; ``verified_at``: when that last found it in order; ``unverified_seconds``: for how
     #: long nobody has, since its first batch where nobody ever did. What a clock that was ahead wrote down tells nothing.

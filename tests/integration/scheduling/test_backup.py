@@ -67,6 +67,8 @@ def test_the_control_database_comes_back_from_a_backup_of_the_middle_of_a_run(si
     back_up(site)
     assert command(site, "run", "--yes").returncode == 0
     assert archived(site) == DUE
+    lost, kept = str(site.folder / "lost.jsonl"), str(site.folder / "kept.jsonl")
+    assert command(site, "audit", "export", lost).returncode == 0
     run = put_back(site)
     if cancelled:
         assert command(site, "cancel", run, "--reason", "restored").returncode == 0
@@ -77,3 +79,8 @@ def test_the_control_database_comes_back_from_a_backup_of_the_middle_of_a_run(si
     told = command(site, "archive", "verify")
     assert told.returncode == 1 and run in told.stdout + told.stderr
     assert command(site, "audit", "verify").returncode == 0
+    assert command(site, "audit", "verify", "--against", lost).returncode == 1
+    assert command(site, "audit", "export", kept).returncode == 0
+    assert "--against" in command(site, "status").stdout
+    assert command(site, "audit", "verify", "--against", kept).returncode == 0
+    assert "--against" not in command(site, "status").stdout

@@ -176,7 +176,8 @@ def test_a_source_that_is_away_keeps_nobody_from_looking(small: Site) -> None:
     engine = small.engine()
     Path(small.url.removeprefix("sqlite:///")).unlink()
     survey(engine)
-    assert read_status(engine).ledger == {"ok": True, "at": read_status(engine).ledger["at"]}  # type: ignore[index]
+    ledger = read_status(engine).ledger
+    assert ledger is not None and (ledger["ok"], ledger["agrees"]) == (True, None)
     assert all(policy.overdue is None for policy in read_status(engine).policies)
 
 
@@ -291,6 +292,33 @@ def test_verifying_is_remembered(small: Site) -> None:
     assert command(small, "audit", "verify").returncode == 0
     [archive] = read_status(engine).archives
     assert archive["verified_at"] is not None and archive["ok"] is True
+
+
+def test_a_ledger_that_does_not_continue_an_export_is_told_until_it_continues_one(small: Site) -> None:
+    lost, kept = str(small.folder / "lost.jsonl"), str(small.folder / "kept.jsonl")
+
+    def told() -> tuple[bool, float, bool]:
+        seen = read_status(engine)
+        assert seen.ledger is not None
+        compared = any("--against or --checkpoint" in one for one in seen.attention)
+        return seen.ledger["ok"] is True, values(exposition(seen))[("retention_ledger_ok",)], compared
+
+    hold = ("hold", "place", "--reason", "court order", "--everything", "--matter")
+    assert command(small, *hold, "2026-017").returncode == 0
+    assert command(small, "audit", "export", lost).returncode == 0
+    for path in small.folder.glob("retention.db*"):
+        path.unlink()
+    assert command(small, "control", "upgrade").returncode == 0
+    engine = small.engine()
+    assert command(small, "audit", "verify", "--against", lost).returncode == 1
+    assert told() == (False, 0, True)
+    assert command(small, "audit", "verify").returncode == 0
+    survey(engine)
+    assert told() == (False, 0, True), "nobody has compared it since"
+    assert command(small, *hold, "2026-018").returncode == 0
+    assert command(small, "audit", "export", kept).returncode == 0
+    assert command(small, "audit", "verify", "--against", kept).returncode == 0
+    assert told() == (True, 1, False)
 
 
 def test_a_damaged_archive_is_told_until_it_is_found_whole(small: Site) -> None:
