@@ -124,8 +124,10 @@ def verify(config: Path, as_json: bool, archives: tuple[str, ...]) -> int:
     else:
         for finding in report.findings:
             click.echo(finding, err=True)
-        told = f"{report.rows:,} rows in {report.files:,} files of {report.batches:,} batches"
-        click.echo(f"{told} were to be there; not all are." if report.findings else f"{told} were read back.")
+        batches = counted(report.batches, "batch", "batches")
+        told = f"{counted(report.rows, 'row')} in {counted(report.files, 'file')} of {batches}"
+        were, are = ("was", "is") if report.rows == 1 else ("were", "are")
+        click.echo(f"{told} {were} to be there; not all {are}." if report.findings else f"{told} {were} read back.")
         if report.findings:
             click.echo(f"The archive is NOT what was written: {counted(len(report.findings), 'finding')}.", err=True)
         else:

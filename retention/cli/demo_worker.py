@@ -98,7 +98,8 @@ def _tell(out: Console, engine: Engine, entry: Entry) -> None:
 
 
 def show_left(out: Console, engine: Engine, fired: list[Fired]) -> None:
-    """Which policies were not done, because their slots come later; and what the clock that was set forward leaves behind."""
+    """Which policies were not done, because their slots come later; and what the clock that was set forward leaves behind: what
+    it saw, and beat, which was stopped with it, are what `retention status` asks a person to look at."""
     from retention.scheduling.opening import next_slot
 
     zone = engine.project.config.timezone
@@ -113,7 +114,7 @@ def show_left(out: Console, engine: Engine, fired: list[Fired]) -> None:
             )
     out.print(
         f"The project knows the slots of {came.astimezone(zone):%d %B %Y} as begun: they will not run again when your clock "
-        "comes there."
+        "comes there. Until then, `retention status` here says that the clock was ahead and no beat is alive, and ends with 3."
     )
 
 

@@ -47,7 +47,8 @@ def resume(target: str | None, config: Path, as_json: bool, reason: str) -> None
         print_json(going_on)
         return
     for one in going_on:
-        click.echo(f"{one[:1].upper()}{one[1:]}.")
+        named = target is not None and one.startswith(f"{target} ")  # a name stays as it is written
+        click.echo(f"{one if named else one[:1].upper() + one[1:]}.")
 
 
 @click.command(epilog=exits({4: "refused: the run is over"}))

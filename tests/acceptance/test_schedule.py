@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,7 +118,9 @@ def test_mistakes_in_the_files_are_told_and_not_thrown(project: Retention, modul
     assert "Nowhere/Land" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_the_demo_s_quarter_by_beat_broker_and_two_workers(demo: Retention, tmp_path: Path) -> None:
+def test_the_demo_s_quarter_by_beat_broker_and_two_workers(
+    demo: Retention, at: Callable[[Path], Retention], tmp_path: Path
+) -> None:
     said = demo("demo", "--worker", "--into", str(tmp_path / "demo")).out
     assert said.index("celery worker 2") < said.index("beat opened the slot") < said.index("finished")
     assert said.count("everything is as it was written") == 2
@@ -126,3 +129,5 @@ def test_the_demo_s_quarter_by_beat_broker_and_two_workers(demo: Retention, tmp_
     assert re.search(r"Not done here: campaign-contacts, whose slot comes on 01 \w+ \d{4}, 03:00\.", words)
     assert "service-notes," not in words.partition("Not done here:")[2]
     assert "will not run again" in words
+    assert "ends with 3" in words
+    at(tmp_path / "demo")("status", status=3)

@@ -54,7 +54,7 @@ def test_the_brake_knows_policies_from_the_control_database(plain_site: Any) -> 
     told = plain_site.cli("cancel", "sales-records", "--reason", "wrong table")
     assert told.returncode == 2 and "has no run that is not over" in told.stderr
     resumed = plain_site.cli("resume", "sales-records", "--reason", "over")
-    assert (resumed.returncode, resumed.stdout) == (0, "Sales-records is not paused any more.\n")
+    assert (resumed.returncode, resumed.stdout) == (0, "sales-records is not paused any more.\n")
     path.rename(path.with_name("sales.yaml"))
     path.with_name("sales.yaml").write_text(good.replace("policy: sales-records", "policy: sales"))
     refused = plain_site.cli("pause", "sales-records", "--reason", "month's end")
