@@ -10,7 +10,7 @@ from typing import TextIO
 import click
 
 from retention.cli.exits import MEANINGS, exits
-from retention.cli.options import config_option, json_option, open_engine, print_json
+from retention.cli.options import config_option, json_option, last_option, open_engine, print_json
 from retention.errors import EvidenceBroken, InputError
 
 
@@ -178,7 +178,7 @@ def checkpoint(config: Path, key: Path, exported: Path | None, out: Path | None)
 @audit.command(epilog=exits())
 @config_option
 @json_option
-@click.option("--last", type=click.IntRange(min=1), default=20, show_default=True, help="How many entries, the newest.")
+@last_option("How many entries, the newest.")
 @click.option("--subject", help="Only entries about this run, batch, hold or policy.")
 @click.option("--kind", help="Only entries of this kind, such as hold.placed.")
 def show(config: Path, as_json: bool, last: int, subject: str | None, kind: str | None) -> None:

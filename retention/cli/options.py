@@ -51,6 +51,11 @@ def as_of_option(command: Decorated) -> Decorated:
     )
 
 
+def last_option(told: str) -> Callable[[Decorated], Decorated]:
+    """`--last N`: how many of the newest. A number that no database can count to is a mistake, and told as one."""
+    return click.option("--last", type=click.IntRange(1, 1_000_000), default=20, show_default=True, help=told)
+
+
 def open_engine(config: Path, *, policies: bool = True, lenient: bool = False) -> Engine:
     """Load the project and return its engine. Raises PolicyFilesError with every problem of every file.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from retention.cli.exits import exits
-from retention.cli.options import config_option, json_option, open_engine, print_json
+from retention.cli.options import config_option, json_option, last_option, open_engine, print_json
 
 if TYPE_CHECKING:
     from retention.ledger.runs import Run
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command(epilog=exits())
 @config_option
 @json_option
-@click.option("--last", type=click.IntRange(min=1), default=20, show_default=True, help="How many runs, the newest.")
+@last_option("How many runs, the newest.")
 def runs(config: Path, as_json: bool, last: int) -> None:
     """List the newest runs, oldest of them first: what was planned and done, and what is waited for.
 

@@ -39,11 +39,13 @@ WORDS = [
     "explain crm.activities 99999999999999999999999999",
     "audit show --last 0",
     "audit show --last many",
+    "audit show --last 99999999999999999999",
     "audit export nowhere/ledger.jsonl",
     "audit export policies",
     "schema --of archive",
     "demo --into retention.yaml",
     "runs --last -1",
+    "runs --last 99999999999999999999",
     "control upgrade --config nowhere.yaml",
 ]
 
