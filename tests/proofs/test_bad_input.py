@@ -421,7 +421,7 @@ def say(folder: Path, words: list[str]) -> int:
     status = None
     before, streams, handlers = Path.cwd(), (sys.stdout, sys.stderr, sys.stdin), signal.getsignal(signal.SIGTERM)
     sys.stdout, sys.stderr = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
-    sys.stdin = io.StringIO()
+    sys.stdin = io.TextIOWrapper(io.BytesIO())
     os.chdir(folder)
     try:
         main(words)
