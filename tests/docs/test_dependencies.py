@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -22,7 +24,9 @@ def plain(requirement: str) -> str:
 def locked(name: str) -> dict[str, tuple[int, ...]]:
     """Package -> version of a lock file."""
     pins = re.findall(
-        r"^([\w.-]+)==([0-9]+(?:\.[0-9]+)*)\S* \\$", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE
+        r"^([\w.-]+)(?:\[[\w,-]+\])?==([0-9]+(?:\.[0-9]+)*)\S* \\$",
+        (ROOT / name).read_text(encoding="utf-8"),
+        re.MULTILINE,
     )
     return {plain(package): tuple(int(part) for part in version.split(".")) for package, version in pins}
 
@@ -49,6 +53,27 @@ def test_the_lock_files_pin_what_the_project_asks_for(name: str, requirements: l
         assert pins[plain(requirement)] >= tuple(int(part) for part in least[1].split(".")), requirement
 
 
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-test.lock"])
+def test_a_lock_file_names_the_extras_that_its_packages_ask_for(name: str) -> None:
+    """pip before 23.3 takes the newest `coverage` for `coverage[toml]`, whatever is pinned without the extra, and with
+    hashes refuses it: the installation fails from the day on which there is a newer release."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    named = {
+        (plain(package), extra)
+        for package, extras in re.findall(r"^([\w.-]+)\[([\w,-]+)\]==", text, re.MULTILINE)
+        for extra in extras.split(",")
+    }
+    installed = {plain(one.name) for one in importlib.metadata.distributions()}
+    asked = {
+        (plain(wanted.name), extra)
+        for package in locked(name).keys() & installed
+        for wanted in map(Requirement, importlib.metadata.requires(package) or ())
+        for extra in wanted.extras
+        if wanted.marker is None or wanted.marker.evaluate({"extra": ""})
+    }
+    assert asked <= named
+
+
 def test_both_lock_files_name_the_same_versions() -> None:
     runtime, test = locked("requirements.lock"), locked("requirements-test.lock")
     assert {package: test.get(package) for package in runtime} == runtime
@@ -60,6 +85,6 @@ def test_a_lock_file_has_hashes_for_all_and_names_no_host_or_folder(name: str) -
     pins = [number for number, line in enumerate(lines) if "==" in line]
     assert len(pins) > 15
     assert all(lines[number + 1].startswith("    --hash=sha256:") for number in pins)
-    allowed = re.compile(r"#.*|[\w.-]+==\S+ \\|    --hash=sha256:[0-9a-f]{64}( \\)?")
+    allowed = re.compile(r"#.*|[\w.-]+(?:\[[\w,-]+\])?==\S+ \\|    --hash=sha256:[0-9a-f]{64}( \\)?")
     assert [line for line in lines if not allowed.fullmatch(line)] == []
     assert [line for line in lines if "://" in line or " /" in line] == []
