@@ -8,6 +8,7 @@
     │   ├── RunTaken               4   another living process works on the run (`ledger/runs.py`)
     │   ├── HoldPending            4   a hold is not in force everywhere yet (`disposition/held.py`)
     │   ├── NotYet                 4   a run judges by a time that has not come (`disposition/clock.py`)
+    │   ├── RightMissing           4   the source's role may not do what is needed, or not see every row
     │   └── SchemaUnsafe           4   the table cannot be handled without losing or keeping something wrongly
     └── Failed                     1   it was tried and did not work; nothing was lost, and it can be tried again
         ├── SourceFailed           1   the database where records live
@@ -78,6 +79,12 @@ class SchemaUnsafe(Refused):
     """The table cannot be handled safely as declared; the message names the column or reference, the hint the line to add."""
 
     code = "schema"
+
+
+class RightMissing(Refused):
+    """The source's role may not see or do what is needed; the message names role and table, the hint what to grant."""
+
+    code = "rights"
 
 
 class Failed(RetentionError):

@@ -19,6 +19,7 @@ from retention.errors import (
     PolicyFilesError,
     Refused,
     RetentionError,
+    RightMissing,
     SchemaUnsafe,
     SourceFailed,
 )
@@ -31,6 +32,7 @@ from retention.sources.bind import bind
 from retention.sources.bound_class import BoundClass
 from retention.sources.check import check
 from retention.sources.open import open_source
+from retention.sources.rights import Need, refuse_without
 from retention.sources.source import Source
 
 if TYPE_CHECKING:
@@ -114,10 +116,12 @@ class Engine:
         found: list[Problem] = []
         for address, declared in self.project.config.classes.items():
             try:
-                found.extend(self._unfit(self.bound(address)))
+                bound = self.bound(address)
+                found.extend(self._unfit(bound))
+                refuse_without(bound.source, bound.tables, Need.DELETE)
             except PolicyFilesError as error:
                 found.extend(error.problems)
-            except (SchemaUnsafe, SourceFailed) as error:
+            except (RightMissing, SchemaUnsafe, SourceFailed) as error:
                 found.append(_problem(declared.mark, error))
         return sorted([*found, *self._lost_archives()])
 
@@ -151,6 +155,12 @@ class Engine:
         problems = self._unfit(bound)
         if problems:
             raise PolicyFilesError(problems)
+        return bound
+
+    def deletable(self, address: str) -> BoundClass:
+        """`checked`, and the source's role may delete what it names. Raises RightMissing."""
+        bound = self.checked(address)
+        refuse_without(bound.source, bound.tables, Need.DELETE)
         return bound
 
     def _unfit(self, bound: BoundClass) -> list[Problem]:

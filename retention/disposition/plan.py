@@ -102,7 +102,7 @@ def make_plan(engine: Engine, policies: Sequence[Policy], as_of: datetime) -> Pl
     plans: dict[str, PolicyPlan] = {}
     uncovered: dict[str, int] = {}
     for address in dict.fromkeys(policy.records for policy in policies):
-        bound = engine.checked(address)
+        bound = engine.deletable(address)
         session = bound.source.session()
         try:
             session.begin(write=False)

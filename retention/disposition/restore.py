@@ -27,6 +27,7 @@ from retention.sources.keys import key_from_text, key_text
 from retention.sources.presence import load_keys
 from retention.sources.read import read_rows
 from retention.sources.restored import insert_restored
+from retention.sources.rights import Need, refuse_without
 from retention.sources.table import Table
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ def _restore_class(engine: Engine, bound: BoundClass, chosen: list[Chosen], reas
     )
     if not keys:
         return total
+    refuse_without(bound.source, bound.tables, Need.INSERT)
     placed = holding.place(
         engine,
         matter="restored records",

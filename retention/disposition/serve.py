@@ -160,7 +160,7 @@ def _job(
         lease=lease,
         policy=policy,
         policies=engine.project.policies,
-        bound=engine.checked(policy.records),
+        bound=engine.deletable(policy.records),
         as_of=run.as_of,
         store=store,
         progress=progress,

@@ -20,6 +20,7 @@ from retention.policy.suggest import nearest
 from retention.policy.tags import TagColumn, TagRules, TagTable
 from retention.sources.bound_class import BoundClass, bound_rows
 from retention.sources.check import check_condition, clock_problems
+from retention.sources.rights import Need, refuse_without
 from retention.sources.source import Source
 from retention.sources.table import Kind, Reference, Table
 from retention.sources.usual_tags import usual_tags
@@ -29,7 +30,7 @@ def bind(source: Source, record_class: RecordClass, others: Mapping[str, RecordC
     """Bind the class to its table as it is now. ``others`` are all classes, by address.
 
     Raises PolicyFilesError with every problem of the declaration, SchemaUnsafe for what the database itself would do,
-    SourceFailed where it does not answer.
+    RightMissing where some of it may not be read, SourceFailed where it does not answer.
     """
     actions = _actions(source)  # first: what changes while we look is found by the first batch
     table = source.table(record_class.table)
@@ -47,6 +48,7 @@ def bind(source: Source, record_class: RecordClass, others: Mapping[str, RecordC
     if problems:
         raise PolicyFilesError(sorted(set(problems)))
     bound = bound_rows(source, record_class, table, dependents)
+    refuse_without(source, bound.tables, Need.READ)
     problems = list(_rule_problems(bound))
     if problems:
         raise PolicyFilesError(sorted(set(problems)))

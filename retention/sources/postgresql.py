@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -14,7 +14,9 @@ from sqlalchemy.engine import make_url
 from retention.errors import SourceFailed
 from retention.sources.adbc import AdbcSession
 from retention.sources.column_entry import Travels
+from retention.sources.postgresql_rights import postgresql_lacks
 from retention.sources.postgresql_schema import read_table, read_tables
+from retention.sources.rights import Lack, Need
 from retention.sources.source import Outcome, Source, SourceBusy, fence_key, names
 from retention.sources.sql import column as sa_column
 from retention.sources.table import Column, Table
@@ -97,6 +99,9 @@ class PostgresqlSession(AdbcSession):
             f") AS acting{named} GROUP BY 1"
         )
         return dict(found)
+
+    def lacks(self, tables: Sequence[Table], need: Need) -> Iterable[Lack]:
+        return postgresql_lacks(self, self._source, tables, need)
 
     def _oid(self, table: Table) -> str:
         return f"{self._source.text(_regclass(self._source, table))}::regclass"

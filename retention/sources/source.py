@@ -21,6 +21,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from retention.errors import SourceFailed
 from retention.sources.column_entry import Travels
+from retention.sources.rights import Lack, Need
 from retention.sources.table import Column, Table
 
 if TYPE_CHECKING:
@@ -72,6 +73,11 @@ class Session(ABC):
     def actions(self, tables: Sequence[Table] | None = None) -> Mapping[str, str]:
         """By table, all that may act by itself when its rows are deleted, as marks to compare: triggers (those of foreign
         keys of other tables among them), rules, partitions. Of all tables if None; a table without any is not named."""
+
+    @abstractmethod
+    def lacks(self, tables: Sequence[Table], need: Need) -> Iterable[Lack]:
+        """What the role may not do of what ``need`` asks on these tables, and of what every session needs; rows that are
+        hidden from it are such a lack."""
 
     @abstractmethod
     def share_fence(self, addresses: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -15,13 +15,15 @@ from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from retention.errors import SourceFailed
 from retention.sources.adbc import AdbcSession
 from retention.sources.column_entry import Travels
+from retention.sources.rights import Lack, Need
 from retention.sources.source import MixedColumn, Outcome, Source, SourceBusy
 from retention.sources.sql import column as sa_column
+from retention.sources.sqlite_rights import sqlite_lacks
 from retention.sources.sqlite_schema import fires_on_delete, kind_of
 from retention.sources.table import Column, Reference, Table
 
 if TYPE_CHECKING:
-    from adbc_driver_manager.dbapi import Cursor
+    from adbc_driver_manager.dbapi import Connection, Cursor
 
 _PRAGMAS = (
     "busy_timeout = 10000",
@@ -39,6 +41,10 @@ class SqliteSession(AdbcSession):
 
     temporary_schema = "temp"
 
+    def __init__(self, source: SqliteSource, connection: Connection) -> None:
+        super().__init__(source, connection)
+        self._file = source.path
+
     def begin(self, *, write: bool) -> None:
         self.execute("BEGIN IMMEDIATE" if write else "BEGIN")
         self.begun()
@@ -50,6 +56,9 @@ class SqliteSession(AdbcSession):
     def actions(self, tables: Sequence[Table] | None = None) -> Mapping[str, str]:
         [(version,)] = self.rows("PRAGMA schema_version")
         return {"some table": str(version)}
+
+    def lacks(self, tables: Sequence[Table], need: Need) -> Iterable[Lack]:
+        return () if need is Need.READ else sqlite_lacks(self._file)
 
     def share_fence(self, addresses: Sequence[str]) -> None:
         """The write lock is the fence of every class, and `begin(write=True)` has taken it."""

@@ -375,6 +375,20 @@ def _end(site: Site) -> None:
 
 
 @pytest.fixture
+def make_site() -> Iterator[Callable[..., Site]]:
+    """``make_site(folder, url, run_sql, comments=True)``, for a test that says itself where."""
+    made: list[Site] = []
+
+    def make(*where: Any, comments: bool) -> Site:
+        made.append(_make(*where, comments=comments))
+        return made[-1]
+
+    yield make
+    for one in made:
+        _end(one)
+
+
+@pytest.fixture
 def site(tmp_path: Path, crm_url: str, run_sql: Callable[..., None]) -> Iterator[Site]:
     """A class with comments as dependents: rows are selected, then deleted."""
     made = _make(tmp_path, crm_url, run_sql, comments=True)

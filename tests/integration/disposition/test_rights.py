@@ -1,0 +1,270 @@
+"""What the engine may not see or do stops it before anything goes: "0 due" never means "I may not look"."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.engine import make_url
+
+from retention.config import load_project
+from retention.demo import postgres
+from retention.disposition import restore
+from retention.disposition.engine import Engine
+from retention.errors import RightMissing, SourceFailed
+from retention.sources.rights import Need, lacks
+
+ROWS = 100
+
+
+@pytest.fixture
+def clerk(site_of_postgresql: Any) -> Iterator[str]:
+    """A role that has all that docs/operations.md asks for, and the site runs as it."""
+    site = site_of_postgresql
+    role = f"clerk_{uuid.uuid4().hex[:8]}"
+    site.run_sql(
+        site.url,
+        f"CREATE ROLE {role} LOGIN",
+        f"GRANT SELECT, DELETE, INSERT ON activity_logs, activity_comments TO {role}",
+    )
+    site.fill(ROWS)
+    as_owner = site.config.read_text()
+    url = make_url(site.url).set(username=role).render_as_string(hide_password=False)
+    site.config.write_text(as_owner.replace(site.url, url))
+    yield role
+    site.run_sql(site.url, f"REASSIGN OWNED BY {role} TO postgres", f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+
+
+@pytest.fixture
+def site_of_postgresql(
+    request: pytest.FixtureRequest, tmp_path: Path, postgres_url: str, run_sql: Any
+) -> Iterator[Any]:
+    """The site with comments, on PostgreSQL alone."""
+    make = request.getfixturevalue("make_site")
+    yield make(tmp_path, postgres_url, run_sql, comments=True)
+
+
+#: what is taken from a role that has all it needs -> what is said, and the remedy
+TAKEN = {
+    "to read the table": (
+        "REVOKE SELECT ON activity_logs FROM {role}",
+        "role {role} may not SELECT activity_logs",
+        "GRANT SELECT ON public.activity_logs TO {role};",
+    ),
+    "to read one column": (
+        "REVOKE SELECT ON activity_logs FROM {role};"
+        "GRANT SELECT (id, account_id, status, amount, tags, created_at, closed_at) ON activity_logs TO {role}",
+        "role {role} may not SELECT note of activity_logs",
+        "GRANT SELECT ON public.activity_logs TO {role};",
+    ),
+    "to read a dependent": (
+        "REVOKE SELECT ON activity_comments FROM {role}",
+        "role {role} may not SELECT activity_comments",
+        "GRANT SELECT ON public.activity_comments TO {role};",
+    ),
+    "to delete": (
+        "REVOKE DELETE ON activity_logs FROM {role}",
+        "role {role} may not DELETE activity_logs",
+        "GRANT DELETE ON public.activity_logs TO {role};",
+    ),
+    "to delete a dependent": (
+        "REVOKE DELETE ON activity_comments FROM {role}",
+        "role {role} may not DELETE activity_comments",
+        "GRANT DELETE ON public.activity_comments TO {role};",
+    ),
+    "to see every row": (
+        "ALTER TABLE activity_logs ENABLE ROW LEVEL SECURITY;CREATE POLICY half ON activity_logs USING (id > 50)",
+        "row-level security hides rows of activity_logs from role {role}",
+        "ALTER ROLE {role} BYPASSRLS;",
+    ),
+    "to see every row of a dependent": (
+        "ALTER TABLE activity_comments ENABLE ROW LEVEL SECURITY",
+        "row-level security hides rows of activity_comments from role {role}",
+        "ALTER ROLE {role} BYPASSRLS;",
+    ),
+    "to see every row of its own table": (
+        "ALTER TABLE activity_logs OWNER TO {role}; ALTER TABLE activity_logs ENABLE ROW LEVEL SECURITY;"
+        "ALTER TABLE activity_logs FORCE ROW LEVEL SECURITY",
+        "row-level security hides rows of activity_logs from role {role}",
+        "ALTER ROLE {role} BYPASSRLS;",
+    ),
+    "temporary tables": (
+        "REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC",
+        "role {role} may not create temporary tables in database {database}",
+        "GRANT TEMPORARY ON DATABASE {database} TO {role};",
+    ),
+    "locks": (
+        "REVOKE EXECUTE ON FUNCTION pg_advisory_xact_lock_shared(bigint) FROM PUBLIC",
+        "role {role} may not call pg_advisory_xact_lock_shared(bigint)",
+        "GRANT EXECUTE ON FUNCTION pg_advisory_xact_lock_shared(bigint) TO {role};",
+    ),
+}
+
+
+def refused_everywhere(site: Any, message: str, remedy: str) -> None:
+    """`validate`, `plan` and `run` say it, and nothing goes."""
+    for attempt in (site.plan, site.run):
+        with pytest.raises(RightMissing) as caught:
+            attempt()
+        assert message in caught.value.message
+        assert remedy in caught.value.hint
+    [*problems] = map(str, site.engine().problems())
+    assert any(message in one and remedy in one for one in problems), problems
+    assert site.asked("SELECT count(*) FROM batch") == [(0,)]
+
+
+@pytest.mark.parametrize("what", TAKEN)
+def test_a_right_that_is_missing_is_named_with_what_to_grant(site_of_postgresql: Any, clerk: str, what: str) -> None:
+    site = site_of_postgresql
+    names = {"role": clerk, "database": make_url(site.url).database}
+    take, message, remedy = (text.format(**names) for text in TAKEN[what])
+    site.run_sql(site.url, *take.split(";"))
+    refused_everywhere(site, message, remedy)
+    [(left,)] = owner_rows(site, "SELECT count(*) FROM activity_logs")
+    assert left == ROWS
+    site.run_sql(site.url, remedy)  # what is said to be pasted is what was missing
+    assert site.plan().due == len(site.due_ids(ROWS))
+
+
+def test_a_role_with_what_the_documentation_asks_for_can_do_it_all(site_of_postgresql: Any, clerk: str) -> None:
+    site = site_of_postgresql
+    assert site.engine().problems() == []
+    due = site.due_ids(ROWS)
+    site.run()
+    assert site.ids() == set(range(1, ROWS + 1)) - due
+    choice = restore.choose(site.engine(), run=None, keys=("15",), where=(), address=None)
+    restore.restore(site.engine(), choice, reason="asked for")
+    assert site.ids() == set(range(1, ROWS + 1)) - due | {15}
+
+
+def test_a_role_that_owns_its_table_sees_every_row_although_others_do_not(site_of_postgresql: Any, clerk: str) -> None:
+    site = site_of_postgresql
+    site.run_sql(
+        site.url,
+        f"ALTER TABLE activity_logs OWNER TO {clerk}",
+        "ALTER TABLE activity_logs ENABLE ROW LEVEL SECURITY",
+    )
+    assert site.plan().due == len(site.due_ids(ROWS))
+
+
+def test_a_schema_that_may_not_be_used(site_of_postgresql: Any, clerk: str) -> None:
+    site = site_of_postgresql
+    site.run_sql(
+        site.url,
+        "CREATE SCHEMA app",
+        "ALTER TABLE activity_logs SET SCHEMA app",
+        "ALTER TABLE activity_comments SET SCHEMA app",
+    )
+    text = site.config.read_text().replace("table: activity_logs", "table: app.activity_logs")
+    site.config.write_text(text.replace("activity_comments:", "app.activity_comments:"))
+    message = f"role {clerk} may not use schema app, in which app.activity_logs is"
+    refused_everywhere(site, message, f"GRANT USAGE ON SCHEMA app TO {clerk};")
+
+
+def test_a_restore_needs_the_right_to_insert_before_it_places_its_hold(site_of_postgresql: Any, clerk: str) -> None:
+    site = site_of_postgresql
+    site.run()
+    site.run_sql(site.url, f"REVOKE INSERT ON activity_comments FROM {clerk}")
+    choice = restore.choose(site.engine(), run=None, keys=("15",), where=(), address=None)
+    with pytest.raises(RightMissing, match=f"role {clerk} may not INSERT activity_comments"):
+        restore.restore(site.engine(), choice, reason="asked for")
+    assert site.asked("SELECT count(*) FROM hold") == [(0,)]
+
+
+def test_a_right_that_is_taken_between_plan_and_batch_fails_with_nothing_gone(
+    site_of_postgresql: Any, clerk: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = site_of_postgresql
+    monkeypatch.setattr(Engine, "deletable", Engine.checked)  # as if it was asked a moment before
+    site.run_sql(site.url, f"REVOKE DELETE ON activity_logs FROM {clerk}")
+    with pytest.raises(SourceFailed, match="permission denied for table activity_logs") as caught:
+        site.run()
+    assert "grant" in caught.value.hint
+    assert len(site.ids()) == ROWS
+
+
+def owner_rows(site: Any, statement: str) -> list[tuple[Any, ...]]:
+    import adbc_driver_postgresql.dbapi
+
+    with adbc_driver_postgresql.dbapi.connect(site.url) as connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+        return list(cursor.fetchall())
+
+
+def test_a_standby(request: pytest.FixtureRequest, tmp_path: Path, run_sql: Any) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="retention-standby-"))
+    try:
+        server = postgres.start(folder / "data")
+        try:
+            site = request.getfixturevalue("make_site")(tmp_path, server.url, run_sql, comments=True)
+            site.fill(ROWS)
+            subprocess.run(shlex.split(server.stop), check=True, capture_output=True)
+            (folder / "data" / "standby.signal").touch()
+            subprocess.run(shlex.split(server.start), check=True, stdout=subprocess.DEVNULL)
+            refused_everywhere(
+                site,
+                "the server of database crm is a standby, which can only be read",
+                "name the primary in the source's url",
+            )
+        finally:
+            postgres.stop(folder / "data")
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def nobody(*files: Path) -> Iterator[None]:
+    """Within, this process may write none of these files and folders; root becomes somebody else for that."""
+    modes = {file: file.stat().st_mode for file in files}
+    for file in files:
+        file.chmod(0o555 if file.is_dir() else 0o444)
+    try:
+        if os.geteuid() == 0:
+            os.seteuid(65534)
+        yield
+    finally:
+        if os.getuid() == 0:
+            os.seteuid(0)
+        for file, mode in modes.items():
+            file.chmod(mode)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that any user of this machine may pass through, and write in."""
+    folder = Path(tempfile.mkdtemp(prefix="retention-rights-"))
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_a_file_or_folder_that_can_only_be_read(
+    request: pytest.FixtureRequest, open_folder: Path, run_sql: Any, what: str
+) -> None:
+    records = open_folder / "records"
+    records.mkdir()
+    file = records / "crm.db"
+    file.touch()
+    make: Callable[..., Any] = request.getfixturevalue("make_site")
+    site = make(open_folder, f"sqlite:///{file}", run_sql, comments=True)
+    site.fill(ROWS)
+    for one in (records, file, site.folder, *site.folder.iterdir()):
+        one.chmod(0o777)
+    source = site.engine().source("crm")
+    assert lacks(source, (), Need.DELETE) == []
+    with nobody(file if what == "file" else records):
+        message = f"{file} can only be read" if what == "file" else f"the folder {records} can only be read"
+        refused_everywhere(site, message, f"user {os.geteuid()}")
+        assert [lack.what for lack in lacks(source, (), Need.DELETE)] == [message]
+    assert site.plan().due == len(site.due_ids(ROWS))
+    assert load_project(site.config).config.folder == site.folder
