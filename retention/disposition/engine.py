@@ -30,7 +30,7 @@ from retention.policy.policy import LegalBound, Policy
 from retention.policy.suggest import nearest
 from retention.sources.bind import bind
 from retention.sources.bound_class import BoundClass
-from retention.sources.check import check
+from retention.sources.check import check, unset_problems
 from retention.sources.open import open_source
 from retention.sources.rights import Need, refuse_without
 from retention.sources.source import Source
@@ -169,7 +169,7 @@ class Engine:
         bounds = [one for one in policies.bounds if one.records == bound.address]
         rules: tuple[Policy | LegalBound, ...] = (*policies.of(bound.address), *bounds)
         problems = [problem for rule in rules for problem in check(bound, rule, policies.timezone)]
-        return [*problems, *self._overruled(bound)]
+        return [*problems, *unset_problems(bound, rules), *self._overruled(bound)]
 
     def _overruled(self, bound: BoundClass) -> list[Problem]:
         """Rules over rows that go with another class's records: they could not keep them, so they are refused, whichever

@@ -17,7 +17,7 @@ import yaml
 
 from retention.policy.condition import Scalar
 from retention.policy.mark import Mark, Problem
-from retention.policy.moment import parse_iso
+from retention.policy.written import parse_iso
 
 LARGEST_FILE = 1024 * 1024
 _DEEPEST = 20

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, cast
+from datetime import datetime
+from typing import cast
 
-from retention.policy.condition import Condition
-from retention.policy.document import Block, Items, Node
+from retention.policy.condition import Condition, Scalar
+from retention.policy.document import Block, Items, Node, Value
 from retention.policy.form import Form, kind, marks_below
 from retention.policy.read_where import read_where
 from retention.policy.record_class import Dependent, RecordClass
 from retention.policy.tags import TagColumn, TagRules, TagSource, TagTable
+from retention.policy.written import Format, Unit
 
 _REQUIRED = {
     "table": "table: and the name of the table",
     "key": "key: and the column, or a list of columns, that is the key",
 }
-_OPTIONAL = ("created", "timezone", "unit", "tags", "subjects", "columns", "dependents")
+_OPTIONAL = ("created", "timezone", "unit", "format", "unset", "tags", "subjects", "columns", "dependents")
 _COLUMN = "the name of a column"
+UNITS = ("s", "ms", "us")
+FORMATS = ("YYYYMMDD", "YYYYMMDDHHMMSS")
 
 
 def read_class(form: Form, node: Node, source: str, name: str) -> RecordClass:
     """The class. After a problem what could not be read is left empty: the file is refused, but other files' names are
     still checked against what it declares."""
     entries = form.block(node, f'the class "{source}.{name}"', required=_REQUIRED, optional=_OPTIONAL) or {}
-    unit = form.choice(entries["unit"], '"unit"', ["s", "ms", "us"]) if "unit" in entries else None
+    unit = form.choice(entries["unit"], '"unit"', UNITS) if "unit" in entries else None
+    digits = form.choice(entries["format"], '"format"', FORMATS) if "format" in entries else None
+    if "unit" in entries and "format" in entries:
+        form.refuse(entries["format"].mark, '"format" contradicts "unit"', "keep the one that numbers are written in")
     return RecordClass(
         source=source,
         name=name,
@@ -32,7 +39,9 @@ def read_class(form: Form, node: Node, source: str, name: str) -> RecordClass:
         key=_key(form, entries),
         created=_text(form, entries, "created", _COLUMN),
         timezone=form.zone(entries["timezone"], '"timezone"') if "timezone" in entries else None,
-        unit=cast(Literal["s", "ms", "us"] | None, unit),
+        unit=cast(Unit | None, unit),
+        format=cast(Format | None, digits),
+        unset=_unset(form, entries) if "unset" in entries else (),
         tags=_tags(form, entries["tags"]) if "tags" in entries else None,
         subjects=_subjects(form, entries["subjects"]) if "subjects" in entries else {},
         columns=form.texts(entries["columns"], '"columns"', "the column", "a list of columns")
@@ -55,6 +64,27 @@ def _key(form: Form, entries: Mapping[str, Node]) -> tuple[str, ...]:
         return form.texts(node, '"key"', "the column", "a list of columns")
     column = _text(form, entries, "key", _COLUMN)
     return (column,) if column else ()
+
+
+def _unset(form: Form, entries: Mapping[str, Node]) -> tuple[Scalar, ...]:
+    """The values that mean "not set"."""
+    found: dict[Scalar, None] = {}
+    for item in form.items(entries["unset"], '"unset"', 'a list of values, as in [0, "1970-01-01"]'):
+        what = 'a value of "unset"'
+        if not isinstance(item, Value) or item.value is None or isinstance(item.value, bool):
+            form.refuse(item.mark, f"{what} is {kind(item)}", "write a number, a date, a time or text")
+            continue
+        value = form.text(item, what, "a date, as in 1970-01-01") if isinstance(item.value, str) else item.value
+        if value in found:
+            form.refuse(item.mark, f"{what}, {item.text}, is given twice", "keep one of them")
+        elif isinstance(value, int | float) and not {"unit", "format"} & set(entries):
+            remedy = "say `unit:` or `format:`, or take it away"
+            form.refuse(item.mark, f"{what} is {kind(item)}, and the class reads no number as a time", remedy)
+        elif isinstance(value, datetime) and value.tzinfo is None and "timezone" not in entries:
+            form.refuse(item.mark, f"{what} is {kind(item)}, without a zone", "say `timezone:` on the class, as in UTC")
+        elif value is not None:
+            found[value] = None
+    return tuple(found)
 
 
 def _tags(form: Form, node: Node) -> TagSource:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import cached_property
 from zoneinfo import ZoneInfo
 
+from retention.policy.condition import Scalar
 from retention.policy.mark import Mark
 from retention.policy.tags import TagSource
+from retention.policy.unset import Unset, unset_moments
+from retention.policy.written import Format, Unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,11 @@ class RecordClass:
     #: the zone of clock columns without one
     timezone: ZoneInfo | None = None
     #: what a number in a clock column counts, since 1970-01-01 UTC
-    unit: Literal["s", "ms", "us"] | None = None
+    unit: Unit | None = None
+    #: what digits in a clock column mean, as text or as a number; never together with ``unit``
+    format: Format | None = None
+    #: values that mean that a time is not set: such a clock is none
+    unset: tuple[Scalar, ...] = ()
     tags: TagSource | None = None
     #: subject name -> column, for holds on `customer 42`
     subjects: Mapping[str, str] = field(default_factory=dict)
@@ -48,3 +55,8 @@ class RecordClass:
     def address(self) -> str:
         """``source.class``, as policies name it."""
         return f"{self.source}.{self.name}"
+
+    @cached_property
+    def unset_moments(self) -> Unset:
+        """The moments that ``unset`` means."""
+        return unset_moments(self.unset, self.timezone, self.unit, self.format)

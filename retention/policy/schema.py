@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from retention.policy.condition import Operator
+from retention.policy.read_class import FORMATS, UNITS
 from retention.policy.read_policy import MISSED, STARTS
 from retention.policy.read_schedule import WORDS
 
@@ -133,7 +134,15 @@ def config_schema() -> Schema:
             "key": {"description": "The key: a column, or a list of columns.", "anyOf": [column, columns]},
             "created": _text("The clock that counts where a policy names none."),
             "timezone": _text("The IANA zone of clock columns that have none."),
-            "unit": {"description": "What a number in a clock column counts since 1970.", "enum": ["s", "ms", "us"]},
+            "unit": {"description": "What a number in a clock column counts since 1970.", "enum": list(UNITS)},
+            "format": {"description": "What digits in a clock column mean, as text or number.", "enum": list(FORMATS)},
+            "unset": {
+                "description": "Values that mean that a time is not set: such a clock is none.",
+                "type": "array",
+                "items": {"type": ["string", "number"], "pattern": r"^\S([\s\S]*\S)?$"},
+                "minItems": 1,
+                "uniqueItems": True,
+            },
             "tags": {
                 "description": "Where tags stand: in a column, in a join table, or derived by rules.",
                 "anyOf": [
@@ -154,6 +163,7 @@ def config_schema() -> Schema:
             ),
         },
         required=["table", "key"],
+        **{"not": {"required": ["unit", "format"]}},
     )
     throttle = _block(
         "What spares the database.",

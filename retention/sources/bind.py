@@ -117,7 +117,7 @@ def _tag_column_problems(record_class: RecordClass, table: Table, name: str, dia
     if column is None:
         yield _no_column(record_class, table, name, "tags.column")
     elif column.kind not in (Kind.TEXT, Kind.JSON, Kind.TEXT_ARRAY) and not (
-        dialect == "sqlite" and column.kind is Kind.OTHER
+        dialect == "sqlite" and column.kind in (Kind.OTHER, Kind.BINARY)
     ):
         message = f'column "{name}" is {column.type}, which holds no tags'
         remedy = "name a column of text, JSON or an array of text"

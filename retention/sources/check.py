@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from datetime import date
+from collections.abc import Iterable, Iterator
+from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 from retention.policy.condition import AllOf, AnyOf, Compare, Condition, NoneOf, Operator, Scalar
@@ -12,10 +12,12 @@ from retention.policy.mark import Mark, Problem
 from retention.policy.policy import LegalBound, Policy
 from retention.policy.record_class import RecordClass
 from retention.policy.suggest import nearest
+from retention.policy.unset import meant
 from retention.sources.bound_class import BoundClass
 from retention.sources.table import Column, Kind, Table
 
 _TIMES = (Kind.DATE, Kind.WALL, Kind.INSTANT)
+_TEXTS = (Kind.TEXT, Kind.BINARY)
 _ORDERS = (Operator.BELOW, Operator.ABOVE, Operator.AT_LEAST, Operator.AT_MOST)
 _SPANS = (Operator.BEFORE, Operator.AFTER)
 _PARTS = (Operator.CONTAINS, Operator.STARTS_WITH)
@@ -49,36 +51,65 @@ def clock_problems(
     column = table.column(name)
     if column is None:
         return [_unknown(table, name, mark)]
-    zoned, counted = record_class.timezone is not None, record_class.unit is not None
     what = f'the clock "{name}" is {column.type or "of no type"}'
-    match column.kind:
-        case Kind.INSTANT:
-            return []
-        case Kind.DATE if dialect != "sqlite" or not exact:
-            return (
-                [
-                    Problem(
-                        mark=mark,
-                        message=f"{what}, and hours cannot be counted from dates",
-                        remedy="write the period in days",
-                    )
-                ]
-                if exact
-                else []
-            )
-        case Kind.WALL | Kind.DATE:
-            missing = not zoned
-        case Kind.TEXT if dialect == "sqlite":
-            missing = not zoned
-        case Kind.INTEGER | Kind.NUMBER:
-            if counted:
-                return []
-            return [Problem(mark=mark, message=f"{what}, a number", remedy="say `unit: s`, `ms` or `us` on its class")]
-        case _:
-            return [Problem(mark=mark, message=f"{what}, which tells no time", remedy=_clocks(table, dialect))]
-    if missing:
-        return [Problem(mark=mark, message=f"{what}, without a zone", remedy="say `timezone:` on its class, as in UTC")]
-    return []
+    wrong = _not_a_clock(column, record_class, dialect, exact=exact)
+    if wrong is None:
+        return []
+    why, remedy = wrong
+    return [Problem(mark=mark, message=f"{what}, {why}", remedy=remedy or _clocks(table))]
+
+
+def _not_a_clock(column: Column, record_class: RecordClass, dialect: str, *, exact: bool) -> tuple[str, str] | None:
+    """Why the column cannot be a clock, and what would be right ("": another column); None where it can."""
+    zoned, counted, form = record_class.timezone is not None, record_class.unit is not None, record_class.format
+    days = column.kind is Kind.DATE and dialect != "sqlite"
+    numbers = column.kind in (Kind.INTEGER, Kind.NUMBER)
+    if exact and (days or (form == "YYYYMMDD" and (numbers or column.kind in _TEXTS))):
+        return "and hours cannot be counted from dates", "write the period in days"
+    if numbers and not counted and form is None:
+        return "a number", "say `unit: s`, `ms` or `us` on its class; or `format: YYYYMMDD` or `YYYYMMDDHHMMSS`"
+    if form is not None and column.type == "real":
+        return "which has not the digits of a time", ""
+    if numbers and form == "YYYYMMDDHHMMSS":
+        naive = True
+    elif numbers or days or column.kind is Kind.INSTANT:
+        return None
+    elif column.kind in _TEXTS and column.type != "uuid":
+        naive = form != "YYYYMMDD"
+    elif column.kind in (Kind.WALL, Kind.DATE):
+        naive = True
+    else:
+        return "which tells no time", ""
+    return ("without a zone", "say `timezone:` on its class, as in UTC") if naive and not zoned else None
+
+
+def unset_problems(bound: BoundClass, rules: Iterable[Policy | LegalBound]) -> list[Problem]:
+    """Values of the class's `unset` that can stand in none of its clocks: `created`, and those that the rules name."""
+    declared = bound.record_class
+    names = dict.fromkeys(filter(None, [declared.created, *(_clock(bound, rule)[1] for rule in rules)]))
+    clocks = [column for column in map(bound.table.column, names) if column is not None]
+    told = " and ".join(f"{column.name} ({column.type})" for column in clocks)
+    return [
+        Problem(
+            mark=declared.marks.get("unset", declared.mark),
+            message=f'the unset value {value!r} can stand in no clock of "{bound.address}": {told}',
+            remedy="take it away, or write it as it stands there",
+        )
+        for value in declared.unset
+        if clocks and not any(_may_hold(column, declared, bound.dialect, value) for column in clocks)
+    ]
+
+
+def _may_hold(column: Column, record_class: RecordClass, dialect: str, value: Scalar) -> bool:
+    if dialect == "sqlite" and column.kind not in (Kind.TEXT, Kind.INTEGER, Kind.NUMBER):
+        return True  # such a column may hold anything
+    if isinstance(value, int | float):
+        return column.kind in (Kind.INTEGER, Kind.NUMBER)
+    found = meant(value, record_class.timezone, record_class.unit, record_class.format)
+    if found is None:  # text that is no time
+        return column.kind in _TEXTS
+    days = column.kind is Kind.DATE or (record_class.format == "YYYYMMDD" and column.kind not in (*_TEXTS, *_TIMES))
+    return not (days and isinstance(found, datetime))
 
 
 def _clock(bound: BoundClass, policy: Policy | LegalBound) -> tuple[bool, str | None, Mark]:
@@ -89,9 +120,8 @@ def _clock(bound: BoundClass, policy: Policy | LegalBound) -> tuple[bool, str | 
     return policy.retain.period.exact, bound.record_class.created if named is None else named, mark
 
 
-def _clocks(table: Table, dialect: str) -> str:
-    kinds = (*_TIMES, Kind.TEXT) if dialect == "sqlite" else _TIMES
-    named = [column.name for column in table.columns if column.kind in kinds]
+def _clocks(table: Table) -> str:
+    named = [column.name for column in table.columns if column.kind in (*_TIMES, Kind.TEXT)]
     return f"name one of: {', '.join(named)}" if named else "the table has no column of dates or times"
 
 
@@ -121,14 +151,15 @@ def _compare_problems(table: Table, record_class: RecordClass, dialect: str, com
 
 def _fits(column: Column, record_class: RecordClass, dialect: str, operator: Operator, value: Scalar) -> str | None:
     """None where the comparison can be true; else what would be right."""
-    free = dialect == "sqlite" and column.kind is Kind.OTHER  # such a column may hold anything
-    dated = column.kind in _TIMES or (dialect == "sqlite" and column.kind is Kind.TEXT)
+    free = dialect == "sqlite" and column.kind in (Kind.OTHER, Kind.BINARY)  # such a column may hold anything
+    dated = column.kind in (*_TIMES, *_TEXTS)
     if isinstance(value, date):
         if operator in _ORDERS or operator in _PARTS:
             return "write before or after"
         if column.kind is Kind.WALL and record_class.timezone is None:
             return "say `timezone:` on its class"
-        counted = column.kind in (Kind.INTEGER, Kind.NUMBER) and record_class.unit is not None
+        form = record_class.format is not None and column.type != "real"
+        counted = column.kind in (Kind.INTEGER, Kind.NUMBER) and (record_class.unit is not None or form)
         return None if dated or counted or free else _example(column)
     if operator in _SPANS:
         return "write a date, as in 2024-01-31"

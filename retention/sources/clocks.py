@@ -1,163 +1,107 @@
 """What a clock column says, in SQL: the same as `policy/moment.py` says of each value, in every dialect.
 
 A clock is a column of times. `before` compares its moment with a bound: instants, and times without a zone (in the class's
-`timezone`), with an instant; dates with a day. All expressions are two-valued: what is no time is before nothing.
-
-PostgreSQL's ``-infinity`` is no clock (a record that says "always" is not to be deleted for it); ``infinity`` lies in the
-future; years before 1 are long ago.
+`timezone`), with an instant; dates with a day. All expressions are two-valued: what is no time is before nothing. Each
+dialect reads a column in a module of its own; what the class says is `unset` is left out here, by its moment.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from retention.policy.calendar import LAST_INSTANT, day_start, local_day, wall_bound
-from retention.sources import sqlite_clock
-from retention.sources.sql import Bool, Declared, any_of, raw, string
-from retention.sources.table import Kind
+from retention.policy.calendar import local_day
+from retention.sources import postgresql_clock, sqlite_clock
+from retention.sources.clock_column import MICROSECOND, Bound, ClockColumn, after_bound, day_bound
+from retention.sources.sql import Bool, all_of, any_of
 
 if TYPE_CHECKING:
     from retention.sources.bound_class import BoundClass
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
-_UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1}
+__all__ = [
+    "MICROSECOND",
+    "Bound",
+    "after_bound",
+    "before",
+    "between",
+    "day_bound",
+    "earlier",
+    "is_clock",
+    "local_spans",
+    "on_day",
+]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Bound:
-    """What clocks are compared with; None: no clock of that kind lies before it."""
-
-    instant: datetime | None
-    day: date | None
-
-    def wall(self, zone: ZoneInfo | None) -> datetime | None:
-        """The bound for times without a zone that stand in ``zone``."""
-        return None if self.instant is None or zone is None else wall_bound(self.instant, zone)
-
-    def number(self, unit: str) -> Fraction | None:
-        """The bound for numbers that count ``unit`` since 1970."""
-        if self.instant is None:
-            return None
-        return Fraction((self.instant - EPOCH) // MICROSECOND, _UNITS[unit])
-
-
-def day_bound(day: date, zone: ZoneInfo) -> Bound:
-    """Before it lies everything before the local ``day``."""
-    return Bound(instant=day_start(day, zone), day=day)
-
-
-def after_bound(instant: datetime, zone: ZoneInfo) -> Bound:
-    """Before it lies everything that is not after ``instant``."""
-    day = local_day(instant, zone)
-    return Bound(
-        instant=instant + MICROSECOND if instant < LAST_INSTANT else None,
-        day=day + timedelta(days=1) if day < date.max else None,
-    )
+_DIALECTS = {"postgresql": postgresql_clock, "sqlite": sqlite_clock}
 
 
 def is_clock(bound: BoundClass, column: str, *, dates: bool = True) -> Bool:
     """Whether the column holds a time; ``dates`` says whether a date alone is one."""
-    described, expression = bound.described(column), bound.column(column)
-    record_class = bound.record_class
-    if bound.dialect == "sqlite":
-        return raw(
-            sqlite_clock.is_clock(
-                bound.text(column),
-                dates=dates,
-                naive=record_class.timezone is not None,
-                numbers=record_class.unit is not None,
-            )
-        )
-    match described.kind:
-        case Kind.INSTANT:
-            usable = True
-        case Kind.WALL:
-            usable = record_class.timezone is not None
-        case Kind.DATE:
-            usable = dates
-        case Kind.INTEGER | Kind.NUMBER:
-            usable = record_class.unit is not None
-        case _:
-            usable = False
-    if not usable:
-        return sa.false()
-    return sa.and_(expression.is_not(None), *_finite(described.kind, described.type, expression))
+    unset = bound.record_class.unset_moments
+    found = [_within(bound, column, *span) for span in unset.spans]
+    found += [_is_date(bound, column, day) for day in unset.days if dates]
+    return _but(_DIALECTS[bound.dialect].holds(_read(bound, column), dates=dates), found)
 
 
 def before(bound: BoundClass, column: str, limit: Bound) -> Bool:
     """Whether the column's moment lies before ``limit``. An index on the column serves it: a plain comparison is among
     the conjuncts."""
-    if bound.dialect == "sqlite":
-        return earlier(bound, column, limit)
-    described, expression = bound.described(column), bound.column(column)
-    return sa.and_(
-        expression.is_not(None),
-        earlier(bound, column, limit),
-        *_finite(described.kind, described.type, expression),
-    )
+    unset, instant, day = bound.record_class.unset_moments, limit.instant, limit.day
+    # what does not lie before the limit need not be asked about
+    found = [_within(bound, column, *span) for span in unset.spans if instant and (not span[0] or span[0] < instant)]
+    found += [_is_date(bound, column, one) for one in unset.days if day and one < day]
+    return _but(_DIALECTS[bound.dialect].before(_read(bound, column), limit), found)
 
 
 def earlier(bound: BoundClass, column: str, limit: Bound) -> Bool:
     """The same, of records that are known to have a clock there."""
-    described, expression = bound.described(column), bound.column(column)
-    zone, unit = bound.record_class.timezone, bound.record_class.unit
-    number = None if unit is None else limit.number(unit)
-    if bound.dialect == "sqlite":
-        wall = limit.wall(zone)
-        return raw(
-            sqlite_clock.before(bound.text(column), instant=limit.instant, wall=wall, day=limit.day, number=number)
-        )
-    literal: sa.ColumnElement[object] | None
-    match described.kind:
-        case Kind.INSTANT:
-            literal = None if limit.instant is None else _timestamp(limit.instant)
-        case Kind.WALL:
-            wall = limit.wall(zone)
-            literal = None if wall is None else _timestamp(wall)
-        case Kind.DATE:
-            literal = None if limit.day is None else sa.cast(string(limit.day.isoformat()), sa.Date())
-        case Kind.INTEGER | Kind.NUMBER:
-            literal = None if number is None else _number(number, described.type)
-        case _:
-            literal = None
-    return sa.false() if literal is None else expression < literal
+    there: Bool = _DIALECTS[bound.dialect].earlier(_read(bound, column), limit)
+    return there
 
 
 def between(bound: BoundClass, column: str, edges: Sequence[tuple[str, Bound]], below: str) -> sa.ColumnElement[str]:
     """The label of the last of ``edges`` (in order) that the column's moment does not lie before, else ``below``; of
-    records that are known to have a clock there. Found by halving: eight comparisons for twenty years of months."""
-    if bound.dialect == "sqlite":
-        zone, unit = bound.record_class.timezone, bound.record_class.unit
-        told = [
-            sqlite_clock.Edge(
-                label=label,
-                instant=limit.instant,
-                wall=limit.wall(zone),
-                day=limit.day,
-                number=None if unit is None else limit.number(unit),
-            )
-            for label, limit in edges
-            if limit.instant is not None and limit.day is not None
-        ]
-        return raw(sqlite_clock.between(bound.text(column), told, below))
-    if not edges:
-        return string(below)
-    middle = len(edges) // 2
-    label, limit = edges[middle]
-    return sa.case(
-        (earlier(bound, column, limit), between(bound, column, edges[:middle], below)),
-        else_=between(bound, column, edges[middle + 1 :], label),
+    records that are known to have a clock there."""
+    label: sa.ColumnElement[str] = _DIALECTS[bound.dialect].between(_read(bound, column), edges, below)
+    return label
+
+
+def _read(bound: BoundClass, column: str) -> ClockColumn:
+    described, declared = bound.described(column), bound.record_class
+    return ClockColumn(
+        expression=bound.column(column),
+        text=bound.text(column),
+        kind=described.kind,
+        type=described.type,
+        zone=declared.timezone,
+        unit=declared.unit,
+        format=declared.format,
     )
+
+
+def _but(there: Bool, unset: list[Bool]) -> Bool:
+    return sa.and_(there, sa.not_(any_of(unset))) if unset else there
+
+
+def _within(bound: BoundClass, column: str, first: datetime | None, end: datetime | None) -> Bool:
+    """Whether an instant lies from the first to before the second."""
+    dialect, read = _DIALECTS[bound.dialect], _read(bound, column)
+    edges = [sa.not_(dialect.before(read, Bound(instant=one, day=None))) for one in (first,) if one is not None]
+    at_most = dialect.holds(read, dates=False) if end is None else dialect.before(read, Bound(instant=end, day=None))
+    return all_of([at_most, *edges])
+
+
+def _is_date(bound: BoundClass, column: str, day: date) -> Bool:
+    """Whether a date is this one; the calendar's own ends are all that lies beyond them, too."""
+    dialect, read = _DIALECTS[bound.dialect], _read(bound, column)
+    dated = sa.and_(dialect.holds(read, dates=True), sa.not_(dialect.holds(read, dates=False)))
+    if day < date.max:
+        dated = dialect.before(read, Bound(instant=None, day=day + timedelta(days=1)))
+    return dated if day == date.min else sa.and_(dated, sa.not_(dialect.before(read, Bound(instant=None, day=day))))
 
 
 def on_day(bound: BoundClass, column: str, day: date, zone: ZoneInfo) -> Bool:
@@ -218,46 +162,3 @@ def _moved(moment: datetime, by: timedelta) -> datetime | None:
         return moment + by
     except OverflowError:
         return None
-
-
-def _finite(kind: Kind, declared: str, expression: sa.ColumnElement[object]) -> list[Bool]:
-    if kind in (Kind.INSTANT, Kind.WALL, Kind.DATE):
-        return [expression > sa.cast(string("-infinity"), Declared(declared))]
-    if kind is Kind.NUMBER:
-        return [
-            expression.not_in(
-                [sa.cast(string(word), Declared(_family(declared))) for word in ("NaN", "Infinity", "-Infinity")]
-            )
-        ]
-    return []
-
-
-def _timestamp(moment: datetime) -> sa.ColumnElement[object]:
-    text = moment.astimezone(UTC).isoformat(" ") if moment.tzinfo is not None else moment.isoformat(" ")
-    return sa.cast(string(text), sa.TIMESTAMP(timezone=moment.tzinfo is not None))
-
-
-def _number(value: Fraction, declared: str) -> sa.ColumnElement[object]:
-    """The bound as the column's own type, so that `column < bound` is exact and an index serves it."""
-    if declared in ("real", "double precision"):
-        return sa.cast(string(repr(least_float(value))), sa.Double())
-    if _family(declared) == "numeric":
-        return raw(_decimal(value))
-    return raw(str(math.ceil(value)))
-
-
-def least_float(value: Fraction) -> float:
-    """The least float that is not less than ``value``: for floats, ``x < least_float(v)`` is ``x < v``."""
-    nearest = float(value)
-    return nearest if Fraction(nearest) >= value else math.nextafter(nearest, math.inf)
-
-
-def _decimal(value: Fraction) -> str:
-    """Exact: the denominator divides a million."""
-    scaled = int(value * 1_000_000)
-    sign, digits = ("-" if scaled < 0 else ""), f"{abs(scaled):07}"
-    return f"{sign}{digits[:-6]}.{digits[-6:]}"
-
-
-def _family(declared: str) -> str:
-    return declared.split("(")[0]

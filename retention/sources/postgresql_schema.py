@@ -36,6 +36,7 @@ _KINDS = {
     "jsonb": Kind.JSON,
     "text[]": Kind.TEXT_ARRAY,
     "character varying[]": Kind.TEXT_ARRAY,
+    "bytea": Kind.BINARY,
 }
 
 _OWN = "n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_t%'"

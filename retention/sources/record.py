@@ -99,6 +99,8 @@ def _postgresql_column(bound: BoundClass, rows: sa.FromClause, one: Column) -> _
             return text, _wall
         case Kind.INSTANT:
             return text, _instant
+        case Kind.BINARY:
+            return text, lambda shown: bytes.fromhex(shown.removeprefix("\\x"))
         case Kind.TEXT_ARRAY:
             return sa.cast(sa.func.to_jsonb(plain), sa.Text()), json.loads
         case _:

@@ -1,4 +1,4 @@
-"""Clocks of SQLite, whose columns hold whatever they hold: ISO text, or numbers since 1970.
+"""Clocks of SQLite, whose columns hold whatever they hold: ISO text or digits, as text or as bytes, or numbers.
 
 SQL text instead of expressions, because one template says it more plainly. ``{c}`` is a column, quoted and qualified;
 every value is a date, a time or a number that this module wrote out itself. `policy/moment.py` is the meaning.
@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
+
+import sqlalchemy as sa
+
+from retention.sources.clock_column import Bound, ClockColumn
+from retention.sources.sql import Bool, raw
 
 _D = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 _M = f"{_D}[ T][0-9][0-9]:[0-9][0-9]"
@@ -58,78 +62,130 @@ _INSTANT = (
 )
 _NAIVE = f"({_WALL} || '.' || {_MICROSECONDS})"
 
+#: digits of each form, as text without affinity, and as the ISO text that they mean
+_DIGIT = "[0-9]"
+_DAY_OF_DIGITS = "substr({c}, 1, 4) || '-' || substr({c}, 5, 2) || '-' || substr({c}, 7, 2)"
+_ISO_OF_DIGITS = {
+    "YYYYMMDD": f"({_DAY_OF_DIGITS})",
+    "YYYYMMDDHHMMSS": f"({_DAY_OF_DIGITS} || ' ' || substr({{c}}, 9, 2) || ':' || substr({{c}}, 11, 2)"
+    " || ':' || substr({c}, 13))",
+}
+#: a number as its digits
+_WHOLE_NUMBER = "CAST(CAST({c} AS INTEGER) AS TEXT)"
 
-def is_clock(column: str, *, dates: bool, naive: bool, numbers: bool) -> str:
-    """Whether the column holds a time; ``naive`` and ``numbers`` say whether the class tells what those mean."""
-    number = "WHEN 'integer' THEN 1 WHEN 'real' THEN abs({c}) < 9e999" if numbers else ""
-    return _filled(
-        "(CASE typeof({c}) WHEN 'text' THEN CASE"
-        f" WHEN {_WHOLE} OR {_MICRO} THEN {int(naive)}"
-        f" WHEN {{c}} GLOB '{_D}' THEN {f'({_REAL_DATE} AND length(CAST({{c}} AS BLOB)) = 10)' if dates else '0'}"
-        f" WHEN {{c}} GLOB '{_M}*' THEN ({_REAL_TIME}{'' if naive else f' AND {_ZONE} > 0'})"
-        f" ELSE 0 END {number} ELSE 0 END)",
-        column,
+
+def holds(column: ClockColumn, *, dates: bool) -> Bool:
+    """Whether there is a time; ``dates`` says whether a date alone is one."""
+    numbers = ""
+    if column.unit is not None:
+        numbers = "WHEN 'integer' THEN 1 WHEN 'real' THEN abs({c}) < 9e999"
+    elif column.format is not None and _digits_count(column, dates=dates):
+        numbers = f"WHEN 'integer' THEN {_number_is_digits(column)} WHEN 'real' THEN {_number_is_digits(column)}"
+    text = _text_holds(column, dates=dates)
+    return raw(
+        _filled(
+            f"(CASE typeof({{c}}) WHEN 'text' THEN {text} WHEN 'blob' THEN {_as_text(text)} {numbers} ELSE 0 END)",
+            column.text,
+        )
     )
 
 
-def before(
-    column: str, *, instant: datetime | None, wall: datetime | None, day: date | None, number: Fraction | None
-) -> str:
-    """Whether the column's moment lies before the bound of its kind; None: not.
+def _text_holds(column: ClockColumn, *, dates: bool) -> str:
+    naive = column.zone is not None
+    digits = ""
+    if column.format is not None and _digits_count(column, dates=dates):
+        digits = f" WHEN {_are_digits(column)} THEN 1"
+    return (
+        f"(CASE WHEN {_WHOLE} OR {_MICRO} THEN {int(naive)}"
+        f" WHEN {{c}} GLOB '{_D}' THEN {f'({_REAL_DATE} AND length(CAST({{c}} AS BLOB)) = 10)' if dates else '0'}"
+        f" WHEN {{c}} GLOB '{_M}*' THEN ({_REAL_TIME}{'' if naive else f' AND {_ZONE} > 0'})"
+        f"{digits} ELSE 0 END)"
+    )
 
-    A plain comparison comes first, so that an index serves it: text of the days up to two after the bound, and numbers.
+
+def before(column: ClockColumn, bound: Bound) -> Bool:
+    """Whether the time lies before the bound.
+
+    A plain comparison comes first, so that an index serves it: text of the days up to two after the bound, bytes, and
+    numbers.
     """
+    wall, number = bound.wall(column.zone), bound.number(column.unit)
+    digits = bound.digits(column.format, column.zone)
     parts = []
-    bounds = [one for one in (instant, wall, day) if one is not None]
+    bounds = [one for one in (bound.instant, wall, bound.day) if one is not None]
     if bounds:
         latest = max(one.date() if isinstance(one, datetime) else one for one in bounds)
-        exact = (
-            f"(CASE WHEN {_WHOLE} THEN {_plain(wall, 'auto')} WHEN {_MICRO} THEN {_plain(wall, 'microseconds')}"
-            f" WHEN {{c}} GLOB '{_D}' THEN {_day(day)} AND length(CAST({{c}} AS BLOB)) = 10"
-            f" WHEN {{c}} GLOB '{_M}*' THEN (CASE WHEN {_ZONE} > 0 THEN {_text(_INSTANT, instant)}"
-            f" ELSE {_text(_NAIVE, wall)} END) AND {_REAL_TIME} ELSE 0 END)"
-        )
-        parts.append(f"({{c}} >= '' AND {{c}} < {_after(latest)} AND typeof({{c}}) = 'text' AND {exact})")
+        exact = _text_before(column, bound, wall, digits)
+        above = _after(latest) if digits is None else _after_year(latest)
+        parts.append(f"({{c}} >= '' AND {{c}} < {above} AND typeof({{c}}) = 'text' AND {exact})")
+        parts.append(f"({{c}} >= x'' AND typeof({{c}}) = 'blob' AND {_as_text(exact)})")
     if number is not None:
         whole = math.ceil(number)
         parts.append(
             f"({{c}} < {whole} AND CASE typeof({{c}}) WHEN 'integer' THEN 1"
             f" WHEN 'real' THEN {{c}} < {_float(number)} AND {{c}} > -9e999 ELSE 0 END)"
         )
-    return _filled(f"({{c}} IS NOT NULL AND ({' OR '.join(parts)}))", column) if parts else "0"
+    elif digits is not None:
+        number_of = f"typeof({{c}}) IN ('integer', 'real') AND {_number_is_digits(column)}"
+        parts.append(f"({{c}} < {math.ceil(Fraction(digits))} AND {number_of})")
+    return raw(_filled(f"({{c}} IS NOT NULL AND ({' OR '.join(parts)}))", column.text) if parts else "0")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Edge:
-    """A bound of each kind of clock, and what to say of a time that does not lie before it."""
-
-    label: str
-    instant: datetime
-    wall: datetime | None
-    day: date
-    number: Fraction | None
+#: of records that are known to have a time there nothing is known that would be quicker
+earlier = before
 
 
-def between(column: str, edges: Sequence[Edge], below: str) -> str:
-    """The label of the last of ``edges`` (in order) that the column's time does not lie before, else ``below``; of records
-    that are known to have a time there.
+def _text_before(column: ClockColumn, bound: Bound, wall: datetime | None, digits: str | None) -> str:
+    of_digits = "" if digits is None else f" WHEN {_are_digits(column)} THEN substr({{c}}, 1) < '{digits}'"
+    return (
+        f"(CASE WHEN {_WHOLE} THEN {_plain(wall, 'auto')} WHEN {_MICRO} THEN {_plain(wall, 'microseconds')}"
+        f" WHEN {{c}} GLOB '{_D}' THEN {_day(bound.day)} AND length(CAST({{c}} AS BLOB)) = 10"
+        f" WHEN {{c}} GLOB '{_M}*' THEN (CASE WHEN {_ZONE} > 0 THEN {_text(_INSTANT, bound.instant)}"
+        f" ELSE {_text(_NAIVE, wall)} END) AND {_REAL_TIME}{of_digits} ELSE 0 END)"
+    )
+
+
+def between(column: ClockColumn, edges: Sequence[tuple[str, Bound]], below: str) -> sa.ColumnElement[str]:
+    """The label of the last of ``edges`` (in order) that the time does not lie before, else ``below``; of records that
+    are known to have a time there.
 
     The time is put into one form once, and that is compared; times as applications write them are compared as they are.
     """
-    walls = [(edge.label, f"'{edge.wall.isoformat(' ', 'auto')}'") for edge in edges if edge.wall is not None]
-    instants = [(e.label, f"'{e.instant.astimezone(UTC).replace(tzinfo=None).isoformat(' ', 'auto')}'") for e in edges]
-    days = [(edge.label, f"'{edge.day.isoformat()}'") for edge in edges]
-    numbers = [(edge.label, repr(float(edge.number))) for edge in edges if edge.number is not None]
-    return _filled(
-        "(CASE WHEN typeof({c}) <> 'text' THEN "
-        + _halved("{c}", numbers, below)
-        + " WHEN length({c}) IN (19, 26) AND substr({c}, 11, 1) = ' ' AND substr({c}, -1) <> 'Z' THEN "
+    told = [(label, bound) for label, bound in edges if bound.instant is not None and bound.day is not None]
+    counts = [(label, bound.number(column.unit)) for label, bound in told]
+    numbers = [(label, repr(float(count))) for label, count in counts if count is not None]
+    text = _text_between(column, told, below)
+    number = _halved("{c}", numbers, below)
+    if column.format is not None:
+        digits = [
+            (label, one) for label, bound in told if (one := bound.digits(column.format, column.zone)) is not None
+        ]
+        number = _halved("{c}", [(label, str(math.ceil(Fraction(one)))) for label, one in digits], below)
+        of_digits = _halved("substr({c}, 1)", [(label, f"'{one}'") for label, one in digits], below)
+        text = f"(CASE WHEN instr({{c}}, '-') = 0 THEN {of_digits} ELSE {text} END)"
+    return raw(
+        _filled(
+            f"(CASE typeof({{c}}) WHEN 'text' THEN {text} WHEN 'blob' THEN {_as_text(text)} ELSE {number} END)",
+            column.text,
+        )
+    )
+
+
+def _text_between(column: ClockColumn, edges: Sequence[tuple[str, Bound]], below: str) -> str:
+    walls = [(label, f"'{wall.isoformat(' ', 'auto')}'") for label, bound in edges if (wall := bound.wall(column.zone))]
+    instants = [
+        (label, f"'{at.astimezone(UTC).replace(tzinfo=None).isoformat(' ', 'auto')}'")
+        for label, bound in edges
+        if (at := bound.instant)
+    ]
+    days = [(label, f"'{bound.day.isoformat()}'") for label, bound in edges if bound.day]
+    return (
+        "(CASE WHEN length({c}) IN (19, 26) AND substr({c}, 11, 1) = ' ' AND substr({c}, -1) <> 'Z' THEN "
         + _halved("{c}", walls, below)
         + " WHEN length({c}) = 10 THEN "
         + _halved("{c}", days, below)
         + f" WHEN {_ZONE} > 0 THEN (SELECT {_halved('form.t', instants, below)} FROM (SELECT {_INSTANT} AS t LIMIT 1) AS form)"
-        + f" ELSE (SELECT {_halved('form.t', walls, below)} FROM (SELECT {_NAIVE} AS t LIMIT 1) AS form) END)",
-        column,
+        + f" ELSE (SELECT {_halved('form.t', walls, below)} FROM (SELECT {_NAIVE} AS t LIMIT 1) AS form) END)"
     )
 
 
@@ -140,6 +196,41 @@ def _halved(value: str, edges: Sequence[tuple[str, str]], below: str) -> str:
     label, limit = edges[middle]
     lower, upper = _halved(value, edges[:middle], below), _halved(value, edges[middle + 1 :], label)
     return f"CASE WHEN {value} < {limit} THEN {lower} ELSE {upper} END"
+
+
+def _as_text(template: str) -> str:
+    """The same of bytes, as the text that they are."""
+    return _filled(template, "CAST({c} AS TEXT)")
+
+
+def _digits_count(column: ClockColumn, *, dates: bool) -> bool:
+    """Whether digits are a time: dates where these count, times where the class has a zone."""
+    return dates if column.format == "YYYYMMDD" else column.zone is not None
+
+
+def _are_digits(column: ClockColumn) -> str:
+    """Whether text is digits of the class's format that are a day or a time."""
+    assert column.format is not None, "only a class with a format asks"
+    length = len(column.format)
+    return (
+        f"({{c}} GLOB '{_DIGIT * length}' AND length(CAST({{c}} AS BLOB)) = {length} AND {_real_digits(column, '{c}')})"
+    )
+
+
+def _number_is_digits(column: ClockColumn) -> str:
+    """The same of a number."""
+    assert column.format is not None, "only a class with a format asks"
+    glob = f"{_WHOLE_NUMBER} GLOB '{_DIGIT * len(column.format)}'"
+    return f"({{c}} = CAST({{c}} AS INTEGER) AND {glob} AND {_real_digits(column, _WHOLE_NUMBER)})"
+
+
+def _real_digits(column: ClockColumn, digits: str) -> str:
+    """Whether they are a day and hour that there are: strftime puts right what is not."""
+    assert column.format is not None, "only a class with a format asks"
+    iso = _filled(_ISO_OF_DIGITS[column.format], digits)
+    form = "%Y-%m-%d" if column.format == "YYYYMMDD" else "%Y-%m-%d %H:%M:%S"
+    hours = "" if column.format == "YYYYMMDD" else f" AND substr({digits}, 9, 2) < '24'"
+    return f"coalesce(strftime('{form}', {iso}) = {iso}, 0) AND substr({digits}, 1, 4) >= '0001'{hours}"
 
 
 def _day(day: date | None) -> str:
@@ -162,6 +253,11 @@ def _plain(wall: datetime | None, precision: str) -> str:
 def _after(day: date) -> str:
     """A text above every text whose local day lies before ``day`` in any zone; '~' is above every digit."""
     return f"'{(day + timedelta(days=2)).isoformat()}'" if day <= date.max - timedelta(days=2) else "'~'"
+
+
+def _after_year(day: date) -> str:
+    """The same, of text in ISO form and of digits."""
+    return f"'{day.year:04}~'"
 
 
 def _float(value: Fraction) -> str:

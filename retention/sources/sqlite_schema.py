@@ -18,7 +18,7 @@ _WORDS: tuple[tuple[str, Kind], ...] = (
     ("CHAR", Kind.TEXT),
     ("CLOB", Kind.TEXT),
     ("TEXT", Kind.TEXT),
-    ("BLOB", Kind.OTHER),
+    ("BLOB", Kind.BINARY),
     ("REAL", Kind.NUMBER),
     ("FLOA", Kind.NUMBER),
     ("DOUB", Kind.NUMBER),

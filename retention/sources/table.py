@@ -20,6 +20,8 @@ class Kind(Enum):
     INSTANT = "date and time with a zone"
     JSON = "JSON"
     TEXT_ARRAY = "array of text"
+    #: bytes; where they are ASCII they may be the text of a time
+    BINARY = "binary"
     OTHER = "other"
 
 

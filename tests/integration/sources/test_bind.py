@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -17,7 +19,7 @@ from retention.policy.tags import TagColumn, TagRules, TagTable
 from retention.sources import statements
 from retention.sources.bind import bind
 from retention.sources.bound_class import BoundClass
-from retention.sources.check import check_condition
+from retention.sources.check import check_condition, unset_problems
 from retention.sources.source import Session, Source
 
 Sessions = Callable[[Source], Session]
@@ -128,10 +130,47 @@ def test_declarations_that_do_not_fit(source: Source, session: Session, changes:
         _bind(source, _class(**changes))
 
 
-def test_text_is_no_clock_in_postgresql(postgres: Source, sessions: Sessions) -> None:
-    sessions(postgres).execute("CREATE TABLE logs (id integer PRIMARY KEY, created_at text, day date)")
-    with pytest.raises(PolicyFilesError, match='"created_at" is text, which tells no time, name one of: day'):
-        _bind(postgres, _class())
+def test_what_is_no_clock_is_told_with_those_that_are(source: Source, sessions: Sessions) -> None:
+    sessions(source).execute("CREATE TABLE logs (id integer PRIMARY KEY, created_at boolean, day date, note text)")
+    with pytest.raises(PolicyFilesError, match=r'"created_at" is (?i:boolean), which tells no time, name one of: day'):
+        _bind(source, _class())
+
+
+@pytest.mark.parametrize("kind", ["text", "varchar(30)", "bytea"])
+def test_text_is_a_clock_where_its_zone_is_known(source: Source, sessions: Sessions, kind: str) -> None:
+    kind = "blob" if (source.dialect.name, kind) == ("sqlite", "bytea") else kind
+    sessions(source).execute(f"CREATE TABLE logs (id integer PRIMARY KEY, created_at {kind})")
+    assert _bind(source, _class()).described("created_at").name == "created_at"
+    with pytest.raises(PolicyFilesError, match="without a zone, say `timezone:`"):
+        _bind(source, _class(timezone=None))
+    assert _bind(source, _class(timezone=None, format="YYYYMMDD")).record_class.format == "YYYYMMDD"
+
+
+def test_numbers_of_digits_are_a_clock(source: Source, session: Session) -> None:
+    assert _bind(source, _class(created="amount", format="YYYYMMDD")).record_class.created == "amount"
+    with pytest.raises(PolicyFilesError, match="without a zone, say `timezone:`"):
+        _bind(source, _class(created="amount", format="YYYYMMDDHHMMSS", timezone=None))
+
+
+def test_a_real_of_postgresql_has_not_the_digits_of_a_time(postgres: Source, sessions: Sessions) -> None:
+    sessions(postgres).execute("CREATE TABLE logs (id integer PRIMARY KEY, created_at real)")
+    with pytest.raises(PolicyFilesError, match="is real, which has not the digits of a time"):
+        _bind(postgres, _class(format="YYYYMMDD"))
+
+
+def test_unset_values_that_can_stand_in_no_clock_are_named(source: Source, sessions: Sessions) -> None:
+    kind = "text" if source.dialect.name == "sqlite" else "date"
+    sessions(source).execute(f"CREATE TABLE logs (id integer PRIMARY KEY, created_at {kind}, stamp integer)")
+    declared = _class(unit="s", unset=(0, date(1970, 1, 1), "0000-00-00"), marks={"unset": _mark(12)})
+    problems = [str(problem) for problem in unset_problems(_bind(source, declared), ())]
+    wrong = ["0"] if source.dialect.name == "sqlite" else ["0", "'0000-00-00'"]
+    assert problems == [
+        f'retention.yaml:12:5: the unset value {value} can stand in no clock of "crm.logs": created_at'
+        f" ({kind.upper() if source.dialect.name == 'sqlite' else kind}), take it away, or write it as it stands there"
+        for value in wrong
+    ]
+    assert unset_problems(_bind(source, replace(declared, created="stamp", unset=(0, "19700101"))), ()) != []
+    assert unset_problems(_bind(source, replace(declared, created="stamp", unset=(0, date(1970, 1, 1)))), ()) == []
 
 
 def test_keys_that_may_be_null(postgres: Source, sessions: Sessions) -> None:

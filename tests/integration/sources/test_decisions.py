@@ -44,7 +44,17 @@ TAGS = ("a", "b", "c d", "é")
 # -- rows, as SQL literals -------------------------------------------------------------------------------------------
 
 _DAYS = st.dates(date(2005, 1, 1), date(2027, 12, 31)) | st.sampled_from(
-    [date(2024, 2, 29), date(2011, 12, 30), date(2006, 10, 29), date(2006, 10, 30), date(9999, 12, 31), date(1, 1, 1)]
+    [
+        date(2024, 2, 29),
+        date(2011, 12, 30),
+        date(2006, 10, 29),
+        date(2006, 10, 30),
+        date(9999, 12, 31),
+        date(1, 1, 1),
+        date(1969, 12, 31),
+        date(1970, 1, 1),
+        date(1970, 1, 2),
+    ]
 )
 _TIMES = st.times().map(lambda time: time.replace(microsecond=time.microsecond // 1000 * 1000)) | st.times()
 _WALLS = st.builds(datetime.combine, _DAYS, _TIMES) | st.sampled_from(
@@ -100,21 +110,37 @@ _NO_TIME = st.sampled_from(
         "2021-01-01t10:00:00",
         "2021-01-01 10:00.5",
         "１２３４-01-01",
+        "0000-00-00",
+        "1900-02-29",
+        "20210230",
+        "00000000",
+        "20210101240000",
+        "20210101106000",
+        "2021010110",
+        "202101011",
+        "20210101T100000",
     ]
+)
+_DIGITS = _WALLS.map(lambda wall: wall.isoformat().translate({ord(mark): None for mark in "-:T"})[:14]).flatmap(
+    lambda digits: st.sampled_from([digits, digits[:8]])
 )
 _EPOCHS = (
     st.integers(-(10**10), 2 * 10**9)
     | st.integers(1_600_000_000_000_000, 1_800_000_000_000_000)
-    | st.sampled_from([0, 2**62, -(2**62), 1_700_000_000, 1_700_000_000_000])
+    | st.sampled_from([0, 2**62, -(2**62), 1_700_000_000, 1_700_000_000_000, 20210230, 20210101240000, 2021010110])
+    | _DIGITS.map(int)
 )
 _FLOATS = st.floats(-1e17, 1e17, allow_nan=False) | st.floats(1.5e9, 1.8e9)
 _ANY_SQLITE = (
     _iso().map(_quoted)
     | _iso().map(_quoted)
     | _NO_TIME.map(_quoted)
+    | _DIGITS.map(_quoted)
     | _EPOCHS.map(str)
+    | _EPOCHS.map(float).map(repr)
     | _FLOATS.map(repr)
-    | st.sampled_from(["NULL", "x'00ff'", "9e999", "-9e999"])
+    | (_iso() | _DIGITS | _NO_TIME).map(lambda text: f"x'{text.encode().hex()}'")
+    | st.sampled_from(["NULL", "x'00ff'", "9e999", "-9e999", "'20210101' || char(0)", "x'323032312d30312d303100'"])
 )
 _TEXTS = st.sampled_from(["open", "closed", "Open", "", "a'b", "100%", "ä", "é", "😀", "\\", "closed later"])
 _AMOUNTS = st.integers(-5, 5).map(str) | st.sampled_from(["0.5", "1.25", "100000000000", "-0.1"])
@@ -164,16 +190,23 @@ _WALL_LITERALS = st.sampled_from(
 _ORNULL = st.just("NULL")
 _POSTGRESQL = Shape(
     ddl="id bigint primary key, created timestamp, closed timestamptz, day date, stamp bigint, reading double precision, "
-    "exact numeric, status text, code char(8), amount numeric, flag boolean, customer int, tags {tags}",
+    "exact numeric, written text, bytes bytea, status text, code char(8), amount numeric, flag boolean, customer int, "
+    "tags {tags}",
     cells={
+        "written": (_iso() | _iso() | _NO_TIME | _DIGITS).map(_quoted) | _ORNULL,
+        "bytes": (_iso() | _NO_TIME | _DIGITS).map(lambda text: f"'\\x{text.encode().hex()}'")
+        | st.sampled_from(["NULL", "'\\x00ff'", "'\\x323032312d30312d303100'", "'\\x323032312d30312d3031ff'"]),
         "created": _WALL_LITERALS,
         "closed": _WALL_LITERALS,
         "day": st.sampled_from(["NULL", "'infinity'", "'-infinity'", "'0044-03-15 BC'"])
         | _DAYS.map(lambda day: _quoted(day.isoformat())),
         "stamp": _EPOCHS.map(str) | _ORNULL,
         "reading": _FLOATS.map(lambda value: _quoted(repr(value)))
-        | st.sampled_from(["NULL", "'NaN'", "'Infinity'", "'-Infinity'"]),
-        "exact": st.decimals(-(10**12), 10**12, places=7).map(str) | _ORNULL,
+        | _DIGITS
+        | st.sampled_from(["NULL", "'NaN'", "'Infinity'", "'-Infinity'", "20210101.5"]),
+        "exact": st.decimals(-(10**12), 10**12, places=7).map(str)
+        | _DIGITS
+        | st.sampled_from(["NULL", "'NaN'", "20210101.00", "20210101.5", "99991231"]),
         "status": _TEXTS.map(_quoted) | _ORNULL,
         "code": st.sampled_from(["'open'", "'closed'", "NULL"]),
         "amount": _AMOUNTS | _ORNULL,
@@ -183,8 +216,11 @@ _POSTGRESQL = Shape(
 )
 _SQLITE = Shape(
     ddl="id integer primary key, created datetime, closed text, day date, stamp integer, reading real, exact numeric, "
-    "status text collate nocase, code char(8), amount numeric, flag boolean, customer int, tags {tags}",
+    "written text, bytes blob, status text collate nocase, code char(8), amount numeric, flag boolean, customer int, "
+    "tags {tags}",
     cells={
+        "written": _ANY_SQLITE,
+        "bytes": _ANY_SQLITE,
         "created": _ANY_SQLITE,
         "closed": _ANY_SQLITE,
         "day": _ANY_SQLITE,
@@ -257,6 +293,8 @@ _COMPARES = st.one_of(
     _compare("created", [*_IS, Operator.BEFORE, Operator.AFTER], _MOMENTS),
     _compare("closed", [*_IS, Operator.BEFORE, Operator.AFTER], _MOMENTS),
     _compare("day", [*_IS, Operator.BEFORE, Operator.AFTER], _MOMENTS),
+    _compare("written", [*_IS, Operator.BEFORE, Operator.AFTER], _MOMENTS),
+    _compare("bytes", [*_IS, Operator.BEFORE, Operator.AFTER], _MOMENTS),
 )
 
 
@@ -284,7 +322,7 @@ def _retains(draw: st.DrawFn) -> Retain:
         if period.exact
         else draw(st.sampled_from([None, None, "next month", "next quarter", "next year", "next fiscal year"]))
     )
-    clock = draw(st.sampled_from([None, "created", "closed", "day", "stamp", "reading", "exact"]))
+    clock = draw(st.sampled_from([None, "created", "closed", "day", "stamp", "reading", "exact", "written", "bytes"]))
     return Retain(
         period=period, clock=clock, starts=starts, fiscal_year_starts=draw(st.sampled_from([(1, 1), (4, 1), (10, 15)]))
     )
@@ -337,6 +375,15 @@ def _holds(draw: st.DrawFn) -> list[Hold]:
     ]  # fmt: skip
 
 
+#: how numbers and digits are read, and what means that no time is set
+_READINGS = st.sampled_from(
+    [(None, None), ("s", None), ("ms", None), ("us", None), (None, "YYYYMMDD"), (None, "YYYYMMDDHHMMSS")]
+)
+_UNSET = st.lists(
+    st.sampled_from([0, date(1970, 1, 1), "1970-01-01", "0000-00-00", date(9999, 12, 31), date(1, 1, 1), "19700101"])
+    | st.sampled_from([datetime(2006, 10, 29, 0, 0, 30), datetime(1970, 1, 1, tzinfo=UTC), date(2006, 10, 29), -1.5]),
+    max_size=3,
+).map(tuple)
 _HELD_IDS = (1, 3)
 _AS_OFS = st.datetimes(datetime(2020, 1, 1), datetime(2026, 12, 31), timezones=st.just(UTC))
 
@@ -461,10 +508,11 @@ def _compare_all(stage: Stage, data: st.DataObject) -> None:
         if stage.tag_source == "rules"
         else ()
     )
+    unit, form = data.draw(_READINGS, label="unit and format")
     declared = RecordClass(
         source="crm", name="logs", table="logs", key=("id",), created="created",
         timezone=data.draw(st.none() | ZONES, label="class zone"),
-        unit=data.draw(st.sampled_from([None, "s", "ms", "us"]), label="unit"),
+        unit=unit, format=form, unset=data.draw(_UNSET, label="unset"),
         tags=stage.tags(rules), subjects={"customer": "customer"}, mark=MARK,
     )  # fmt: skip
     comment_class = RecordClass(

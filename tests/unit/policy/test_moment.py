@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from retention.policy.calendar import FIRST_INSTANT, LAST_INSTANT
-from retention.policy.moment import moment_of, parse_iso, wall_instant
+from retention.policy.moment import moment_of, wall_instant
 from retention.policy.record_class import RecordClass
+from retention.policy.written import parse_iso
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
@@ -65,7 +66,8 @@ def test_iso_text(text: str, meant: object) -> None:
     [
         (None, {}, None),
         (True, {"unit": "s"}, None),
-        (b"2024-05-01", {}, None),
+        (b"2024-05-01", {}, date(2024, 5, 1)),
+        (b"2024-05-01\xff", {}, None),
         ("not a time", {}, None),
         (NOON.astimezone(timezone(timedelta(hours=8))), {}, NOON),
         (datetime(2024, 5, 1, 20), {"timezone": ZoneInfo("Asia/Shanghai")}, NOON),

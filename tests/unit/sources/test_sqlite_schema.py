@@ -21,7 +21,7 @@ from retention.sources.table import Kind
         ("JSON", Kind.JSON),
         ("DECIMAL(10,2)", Kind.NUMBER),
         ("double precision", Kind.NUMBER),
-        ("BLOB", Kind.OTHER),
+        ("BLOB", Kind.BINARY),
         ("", Kind.OTHER),
         ("uuid", Kind.OTHER),
     ],
