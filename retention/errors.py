@@ -8,6 +8,7 @@
     │   ├── RunTaken               4   another living process works on the run (`ledger/runs.py`)
     │   ├── HoldPending            4   a hold is not in force everywhere yet (`disposition/held.py`)
     │   ├── NotYet                 4   a run judges by a time that has not come (`disposition/clock.py`)
+    │   ├── UnsupportedDatabase    4   a server on which nothing that is promised was tested
     │   ├── RightMissing           4   the source's role may not do what is needed, or not see every row
     │   └── SchemaUnsafe           4   the table cannot be handled without losing or keeping something wrongly
     └── Failed                     1   it was tried and did not work; nothing was lost, and it can be tried again
@@ -24,7 +25,7 @@ Exit statuses of every command: 0 done, 1 failed, 2 bad input, 3 partly done, 4 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
     from retention.policy.mark import Problem
@@ -40,6 +41,16 @@ class RetentionError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        #: each thing that is wrong, with what to do about it
+        self.parts: tuple[tuple[str, str], ...] = ((message, hint),)
+
+    @classmethod
+    def of_all(cls, parts: Sequence[tuple[str, str]]) -> Self:
+        """One error of several things that are wrong; hints that repeat are told once."""
+        hints = dict.fromkeys(hint for _, hint in parts)
+        error = cls("\n".join(message for message, _ in parts), hint="\n  ".join(hints))
+        error.parts = tuple(parts)
+        return error
 
     def __str__(self) -> str:
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
@@ -60,6 +71,7 @@ class PolicyFilesError(InputError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+        self.parts = tuple((f"{one.mark}: {one.message}", one.remedy) for one in self.problems)
 
 
 class NotFound(InputError):
@@ -79,6 +91,12 @@ class SchemaUnsafe(Refused):
     """The table cannot be handled safely as declared; the message names the column or reference, the hint the line to add."""
 
     code = "schema"
+
+
+class UnsupportedDatabase(Refused):
+    """What is promised rests on locks and transactions of the databases that it is tested on; this is none of them."""
+
+    code = "unsupported-database"
 
 
 class RightMissing(Refused):

@@ -16,6 +16,24 @@ LIBPQ = {
     "keepalives_count": "6",
     "tcp_user_timeout": "120000",
 }
+#: databases that SQLAlchemy reaches, and this program refuses, by the names that their URLs begin with
+_FOREIGN = {
+    "oracle": "Oracle",
+    "mssql": "SQL Server",
+    "sybase": "Sybase",
+    "db2": "Db2",
+    "ibm_db_sa": "Db2",
+    "firebird": "Firebird",
+    "hana": "SAP HANA",
+    "cockroachdb": "CockroachDB",
+    "yugabytedb": "YugabyteDB",
+    "redshift": "Redshift",
+    "snowflake": "Snowflake",
+    "bigquery": "BigQuery",
+    "databricks": "Databricks",
+    "clickhouse": "ClickHouse",
+    "duckdb": "DuckDB",
+}
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _USER_PASSWORD = re.compile(r"(://[^:/?#@]*):(.*)@", re.DOTALL)
 _SECRET_FIELD = re.compile(
@@ -58,6 +76,8 @@ def resolve_url(text: str, environ: Mapping[str, str], folder: Path, schemes: Co
     kind = scheme.split("+")[0]
     if not colon or kind not in schemes:
         what = f'"{scheme}" is no kind of URL that is known here' if colon and scheme.isalnum() else "this is no URL"
+        if colon and kind in _FOREIGN and "sqlite" in schemes:
+            what = f"{_FOREIGN[kind]} is not supported: each deletion rests on locks and transactions that are not tested there"
         raise UrlError(what, f"write one that begins with {' or '.join(f'{one}:' for one in schemes)}")
     if kind == "sqlite":
         return f"{scheme}:///{_path(rest.removeprefix('///'), rest.startswith('///'), folder, 'sqlite:///crm.db')}"

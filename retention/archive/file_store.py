@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 import uuid
 from collections.abc import Iterator
@@ -169,6 +170,20 @@ class FileStore(Store):
             target.unlink()
             _sync_folder(target.parent)
             failpoint("store.removed", OSError)
+
+    def room(self) -> int | None:
+        with _failures(self.root, "could not be looked at"):
+            return shutil.disk_usage(self._standing()).free
+
+    def unwritable(self) -> str | None:
+        folder = self._standing()
+        if os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+            return None
+        return f"user {os.geteuid()} may not write in {folder}"
+
+    def _standing(self) -> Path:
+        """The archive's folder, or, while there is none, the nearest one above in which it would be made."""
+        return next(folder for folder in (self.root, *self.root.parents) if folder.is_dir())
 
     def local_path(self, path: str) -> Path:
         target = self.root / checked(path)

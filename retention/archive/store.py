@@ -78,6 +78,14 @@ class Store(ABC):
         """Remove a file or a leftover. When this returns it stays removed after a power cut. Raises CopyLocked where
         the archive's own lock keeps it."""
 
+    def room(self) -> int | None:
+        """Free bytes for more files; None where that cannot be told."""
+        return None
+
+    def unwritable(self) -> str | None:
+        """Why nothing could be written there, as a sentence; None: nothing speaks against it. Tries nothing."""
+        return None
+
     @property
     def locks(self) -> bool:
         """Whether files are to be locked against removal once their records are deleted; folders cannot do that."""

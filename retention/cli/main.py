@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "Try it: a sample CRM database, four policies, a hold, a clean-up."),
     "init": ("init", "Write a commented starter project for a database."),
     "validate": ("validate", "Check retention.yaml and every policy; show every mistake."),
+    "doctor": ("doctor", "Check databases, rights, indexes, clocks and archives; say what to change."),
     "schema": ("schema", "Print the JSON Schema of a policy file, for editors."),
     "plan": ("plan", "Show what the policies would do, and change nothing."),
     "run": ("run", "Archive, then delete, what is expired and not held."),

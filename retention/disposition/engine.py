@@ -22,6 +22,7 @@ from retention.errors import (
     RightMissing,
     SchemaUnsafe,
     SourceFailed,
+    UnsupportedDatabase,
 )
 from retention.ledger.control import Control
 from retention.ledger.tallies import archives_in_use
@@ -121,7 +122,7 @@ class Engine:
                 refuse_without(bound.source, bound.tables, Need.DELETE)
             except PolicyFilesError as error:
                 found.extend(error.problems)
-            except (RightMissing, SchemaUnsafe, SourceFailed) as error:
+            except (RightMissing, SchemaUnsafe, SourceFailed, UnsupportedDatabase) as error:
                 found.append(_problem(declared.mark, error))
         return sorted([*found, *self._lost_archives()])
 

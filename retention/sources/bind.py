@@ -54,10 +54,7 @@ def bind(source: Source, record_class: RecordClass, others: Mapping[str, RecordC
         raise PolicyFilesError(sorted(set(problems)))
     dangers = [*_dangers(bound)]
     if dangers:
-        raise SchemaUnsafe(
-            "\n".join(f"{bound.address}: {message}" for message, _ in dangers),
-            hint="\n  ".join(dict.fromkeys(hint for _, hint in dangers)),
-        )
+        raise SchemaUnsafe.of_all([(f"{bound.address}: {message}", hint) for message, hint in dangers])
     return replace(bound, actions=actions, usual_tags=usual_tags(bound))
 
 
@@ -87,8 +84,8 @@ def _no_column(record_class: RecordClass, table: Table, name: str, path: str) ->
 def _table_problems(
     record_class: RecordClass, table: Table, others: Mapping[str, RecordClass], dialect: str
 ) -> Iterator[Problem]:
-    if table.relation == "view":
-        message = f'"{record_class.table}" is a view'
+    if table.relation in ("view", "materialized view"):
+        message = f'"{record_class.table}" is a {table.relation}'
         yield Problem(
             mark=_mark(record_class, "table"), message=message, remedy="name the table that holds the records"
         )
@@ -208,13 +205,32 @@ def _dangers(bound: BoundClass) -> Iterator[tuple[str, str]]:
 
 
 def _relation_dangers(table: Table, what: str) -> Iterator[tuple[str, str]]:
-    if table.relation != "table":
-        yield f"{what} {table.name} is a {table.relation}", "declare an ordinary table; others are not supported yet"
+    if table.relation not in ("table", "partitioned"):
+        yield f"{what} {table.name} is a {table.relation}", _remedy(table)
     for trigger in table.delete_triggers:
         yield (
             f"{what} {table.name} has a trigger that fires on deletion, {trigger}",
             f"drop {trigger}, or do what it does in the application: it might delete what was not archived",
         )
+
+
+def _remedy(table: Table) -> str:
+    """What to declare instead of what is no table of records of its own."""
+    match table.relation:
+        case "partition":
+            return (
+                f"declare {table.part_of}, of which it is a part: its records are in the class once, wherever they lie"
+            )
+        case "view" | "materialized view":
+            return "name the table that its rows are from"
+        case "foreign table":
+            return "make the other server a source of its own: one transaction does not span both"
+        case "table with inheriting tables":
+            return "declare the tables that inherit from it: by its own name it has their rows as well"
+        case "table with a foreign partition":
+            return "detach the partition that lies on another server: one transaction does not span both"
+        case _:
+            return "declare an ordinary table"
 
 
 def _reference_dangers(bound: BoundClass, reference: Reference) -> Iterator[tuple[str, str]]:

@@ -11,12 +11,13 @@ from adbc_driver_manager import Error as DriverError
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.engine import make_url
 
-from retention.errors import SourceFailed
+from retention.errors import Refused, SourceFailed, UnsupportedDatabase
 from retention.sources.adbc import AdbcSession
 from retention.sources.column_entry import Travels
 from retention.sources.postgresql_rights import postgresql_lacks
 from retention.sources.postgresql_schema import read_table, read_tables
 from retention.sources.rights import Lack, Need
+from retention.sources.server import Server
 from retention.sources.source import Outcome, Source, SourceBusy, fence_key, names
 from retention.sources.sql import column as sa_column
 from retention.sources.table import Column, Table
@@ -64,11 +65,15 @@ _NATIVE_FAMILIES = ("character varying", "timestamp")
 #: a lock not granted in time, a deadlock, a row changed meanwhile, a server that is full or shutting down
 _BUSY = frozenset({"55P03", "40P01", "40001", "53300", "57P01", "57P03"})
 
+#: what the version of servers that are not PostgreSQL, and say that they are, has in it
+_FOREIGN = ("Redshift", "-YB-", "Greenplum", "openGauss", "CockroachDB")
+
 _ADVICE = {
     "42501": "grant this role what it lacks",
     "42P01": "the table is gone, or this role may not see it",
     "42703": "the table has changed: run `retention validate`",
     "23503": "another table refers to the records: declare it under `dependents:`",
+    "23514": "create the partition that the row belongs to, or lift the check",
     "25P03": "the worker was suspended for longer than 10 minutes; run the command again",
     "28P01": "check the user and password in the source's url",
 }
@@ -90,7 +95,10 @@ class PostgresqlSession(AdbcSession):
         self.execute(f"LOCK TABLE {', '.join(_regclass(self._source, one) for one in tables)} IN ROW EXCLUSIVE MODE")
 
     def actions(self, tables: Sequence[Table] | None = None) -> Mapping[str, str]:
-        named = "" if tables is None else f" WHERE rel IN ({', '.join(self._oid(one) for one in tables)})"
+        oids = "" if tables is None else ", ".join(f"({self._oid(one)})" for one in tables)
+        # partitions act for themselves, those of partitions too
+        tree = f"WITH named (one) AS (VALUES {oids}) SELECT one FROM named UNION SELECT relid FROM named, pg_partition_tree(one)"
+        named = "" if tables is None else f" WHERE rel IN ({tree})"
         found = self.rows(
             "SELECT rel::regclass::text, string_agg(mark, ' ' ORDER BY mark) FROM ("
             "SELECT tgrelid AS rel, 't' || oid || tgenabled::text AS mark FROM pg_trigger"
@@ -102,6 +110,22 @@ class PostgresqlSession(AdbcSession):
 
     def lacks(self, tables: Sequence[Table], need: Need) -> Iterable[Lack]:
         return postgresql_lacks(self, self._source, tables, need)
+
+    def server(self) -> Server:
+        # reset_val: what a session has that says nothing itself; this one reads and writes in UTC
+        [(version, zone, now, durable)] = self.rows(
+            "SELECT current_setting('server_version'), (SELECT reset_val FROM pg_settings WHERE name = 'TimeZone'),"
+            " clock_timestamp(), current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'"
+        )
+        what = "fsync or full_page_writes is off: a crash of the machine loses what was committed, evidence of it stays"
+        remedy = "ALTER SYSTEM SET fsync = on; ALTER SYSTEM SET full_page_writes = on; SELECT pg_reload_conf();"
+        risks = () if durable else (Lack(what=what, remedy=remedy),)
+        return Server(version=f"PostgreSQL {version}", zone=zone, now=now, risks=risks)
+
+    def table_bytes(self, table: Table) -> int:
+        of_partitions = f"SELECT sum(pg_table_size(relid)) FROM pg_partition_tree({self._oid(table)})"
+        [(size,)] = self.rows(f"SELECT coalesce(({of_partitions}), pg_table_size({self._oid(table)}))::bigint")
+        return int(size)
 
     def _oid(self, table: Table) -> str:
         return f"{self._source.text(_regclass(self._source, table))}::regclass"
@@ -132,7 +156,12 @@ class PostgresqlSession(AdbcSession):
         return max(int(cursor.rowcount), 0)
 
     def deleted_in_transaction(self, table: Table) -> int | None:
-        return int(self.rows(f"SELECT pg_stat_get_xact_tuples_deleted({self._oid(table)})")[0][0])
+        # a partitioned table has no rows itself; the tree is as it is now, whatever the transaction's snapshot says
+        counts = f"SELECT sum(pg_stat_get_xact_tuples_deleted(relid)) FROM pg_partition_tree({self._oid(table)})"
+        [(count,)] = self.rows(
+            f"SELECT coalesce(({counts}), pg_stat_get_xact_tuples_deleted({self._oid(table)}))::bigint"
+        )
+        return int(count)
 
     def transaction_id(self) -> str | None:
         return str(self.rows("SELECT pg_current_xact_id()::text")[0][0])
@@ -173,6 +202,7 @@ class PostgresqlSource(Source):
             ) from error
         session = PostgresqlSession(self, connection)
         try:
+            self._refuse_foreign(session)
             settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SETTINGS.items())
             session.rows(f"SELECT {settings}")
             # a reported commit must survive a crash of the server
@@ -185,10 +215,21 @@ class PostgresqlSource(Source):
                 raise SourceFailed(
                     f"{self.name}: the server is PostgreSQL {version // 10000}", hint="15 or later is needed"
                 )
-        except SourceFailed:
+        except (Refused, SourceFailed):
             session.close()
             raise
         return session
+
+    def _refuse_foreign(self, session: PostgresqlSession) -> None:
+        """Raise UnsupportedDatabase for a server that speaks PostgreSQL's protocol and is something else: its locks,
+        snapshots and counts are its own, and what is promised rests on PostgreSQL's."""
+        said = str(session.rows("SELECT version()")[0][0])
+        if not said.startswith("PostgreSQL ") or any(mark in said for mark in _FOREIGN):
+            raise UnsupportedDatabase(
+                f'{self.name}: the server speaks PostgreSQL\'s protocol, and is "{said.partition(",")[0][:80]}"',
+                hint="sources are SQLite files and PostgreSQL itself: locks, snapshots and counts on which each deletion rests "
+                "are tested there alone",
+            )
 
     def tables(self) -> list[str]:
         session = self.session()
@@ -212,6 +253,13 @@ class PostgresqlSource(Source):
         if native and column.name not in wide and not column.type.endswith("[]"):
             return plain, "native"
         return sa.cast(plain, sa.Text()).label(column.name), "text"
+
+    def index_sql(self, table: Table, columns: Sequence[str]) -> str:
+        quote = self.dialect.identifier_preparer.quote
+        place = f"{quote(str(table.schema))}.{quote(table.bare_name)}"
+        # CONCURRENTLY lets the application write meanwhile; a partitioned table cannot have it
+        how = "" if table.relation == "partitioned" else "CONCURRENTLY "
+        return f"CREATE INDEX {how}ON {place} ({', '.join(map(quote, columns))});"
 
     def outcome(self, transaction_id: str) -> Outcome:
         session = self.session()

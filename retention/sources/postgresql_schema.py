@@ -39,6 +39,9 @@ _KINDS = {
     "bytea": Kind.BINARY,
 }
 
+#: an event as pg_trigger.tgtype and pg_rewrite.ev_type have it
+_DELETE, _INSERT = (8, "4"), (4, "3")
+
 _OWN = "n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_t%'"
 
 #: how Table.name says it: bare where the search path finds it
@@ -67,13 +70,15 @@ def read_table(session: Session, name: str, literal: Callable[[str], str]) -> Ta
     found = session.rows(
         "SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relkind::text, c.relispartition, "
         "c.reltuples::bigint, EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid), "
+        "EXISTS (SELECT FROM pg_partition_tree(c.oid) t JOIN pg_class f ON f.oid = t.relid WHERE f.relkind = 'f'), "
+        "(SELECT min(inhparent::regclass::text) FROM pg_inherits i WHERE i.inhrelid = c.oid), "
         f"{_NAME.format(c='c', n='n')} FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
         f"WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND ({' OR '.join(wanted)}) "
         "ORDER BY pg_table_is_visible(c.oid) DESC LIMIT 1"
     )
     if not found:
         return None
-    oid, schema, bare, relkind, partition, estimate, inherited, full = found[0]
+    oid, schema, bare, relkind, partition, estimate, inherited, foreign, part_of, full = found[0]
     columns, names = _columns(session, oid)
     keys = _indexes(session, oid, names)
     return Table(
@@ -83,18 +88,27 @@ def read_table(session: Session, name: str, literal: Callable[[str], str]) -> Ta
         columns=columns,
         primary_key=next((key for key, primary, _ in keys if primary), ()),
         unique_keys=tuple(key for key, primary, unique in keys if unique and not primary),
-        referenced_by=_references(session, f"k.confrelid = {oid}"),
+        referenced_by=_references(session, f"k.confrelid IN ({_tree(oid)})"),
         refers_to=_references(session, f"k.conrelid = {oid}"),
-        relation=_relation(relkind, partition, inherited),
-        delete_triggers=_delete_triggers(session, oid),
+        relation=_relation(relkind, partition, inherited, foreign),
+        part_of=part_of,
+        delete_triggers=_triggers(session, oid, _DELETE),
+        insert_triggers=_triggers(session, oid, _INSERT),
         indexes=tuple(dict.fromkeys(key for key, _, _ in keys)),
         estimated_rows=None if estimate < 0 else int(estimate),
     )
 
 
-def _relation(relkind: str, partition: bool, inherited: bool) -> str:
+def _tree(oid: int) -> str:
+    """The table and all of its partitions, as a subquery: triggers and references may belong to one of these alone."""
+    return f"SELECT {oid} UNION SELECT relid FROM pg_partition_tree({oid})"
+
+
+def _relation(relkind: str, partition: bool, inherited: bool, foreign: bool) -> str:
     if partition:
         return "partition"
+    if relkind == "p" and foreign:
+        return "table with a foreign partition"
     if relkind == "r" and inherited:
         return "table with inheriting tables"
     return _RELATIONS[relkind]
@@ -152,7 +166,8 @@ def _references(session: Session, condition: str) -> tuple[Reference, ...]:
         "JOIN pg_class p ON p.oid = k.confrelid JOIN pg_namespace m ON m.oid = p.relnamespace, "
         "unnest(k.conkey, k.confkey) WITH ORDINALITY AS u(child, parent, place), "
         "pg_attribute a, pg_attribute b "
-        f"WHERE k.contype = 'f' AND {condition} "
+        # the database repeats a reference for each partition; what has a parent is such a copy
+        f"WHERE k.contype = 'f' AND k.conparentid = 0 AND {condition} "
         "AND a.attrelid = k.conrelid AND a.attnum = u.child AND b.attrelid = k.confrelid AND b.attnum = u.parent "
         "ORDER BY k.conname, k.oid, u.place"
     )
@@ -172,11 +187,12 @@ def _references(session: Session, condition: str) -> tuple[Reference, ...]:
     )
 
 
-def _delete_triggers(session: Session, oid: int) -> tuple[str, ...]:
-    """Triggers and rules that act on DELETE; a rule may do something else instead."""
+def _triggers(session: Session, oid: int, event: tuple[int, str]) -> tuple[str, ...]:
+    """Triggers and rules that act on the event; a rule may do something else instead."""
+    bit, rule = event
     rows = session.rows(
-        f"SELECT tgname::text FROM pg_trigger WHERE tgrelid = {oid} "
-        "AND NOT tgisinternal AND tgenabled <> 'D' AND tgtype & 8 <> 0 "
-        f"UNION ALL SELECT rulename::text FROM pg_rewrite WHERE ev_class = {oid} AND ev_type = '4' ORDER BY 1"
+        f"SELECT tgname::text FROM pg_trigger WHERE tgrelid IN ({_tree(oid)}) "
+        f"AND NOT tgisinternal AND tgenabled <> 'D' AND tgtype & {bit} <> 0 "
+        f"UNION SELECT rulename::text FROM pg_rewrite WHERE ev_class IN ({_tree(oid)}) AND ev_type = '{rule}' ORDER BY 1"
     )
     return tuple(row[0] for row in rows)

@@ -43,7 +43,4 @@ def refuse_without(source: Source, tables: Sequence[Table], *needs: Need) -> Non
     """Raise RightMissing, with every lack, where the role may not do all that with these tables."""
     found = lacks(source, tables, *needs)
     if found:
-        raise RightMissing(
-            "\n".join(f"{source.name}: {lack.what}" for lack in found),
-            hint="\n  ".join(dict.fromkeys(lack.remedy for lack in found)),
-        )
+        raise RightMissing.of_all([(f"{source.name}: {lack.what}", lack.remedy) for lack in found])

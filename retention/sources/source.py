@@ -22,6 +22,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from retention.errors import SourceFailed
 from retention.sources.column_entry import Travels
 from retention.sources.rights import Lack, Need
+from retention.sources.server import Server
 from retention.sources.table import Column, Table
 
 if TYPE_CHECKING:
@@ -78,6 +79,14 @@ class Session(ABC):
     def lacks(self, tables: Sequence[Table], need: Need) -> Iterable[Lack]:
         """What the role may not do of what ``need`` asks on these tables, and of what every session needs; rows that are
         hidden from it are such a lack."""
+
+    @abstractmethod
+    def server(self) -> Server:
+        """What the database says of itself."""
+
+    @abstractmethod
+    def table_bytes(self, table: Table) -> int:
+        """How much room the table's rows take, at most."""
 
     @abstractmethod
     def share_fence(self, addresses: Sequence[str]) -> None:
@@ -140,7 +149,8 @@ class Source(ABC):
 
     @abstractmethod
     def session(self) -> Session:
-        """Open a connection. Raises SourceFailed, naming host and database, never user's password."""
+        """Open a connection. Raises SourceFailed, naming host and database, never user's password, and
+        UnsupportedDatabase for a server that only speaks the protocol of one that is supported."""
 
     @abstractmethod
     def table(self, name: str) -> Table | None:
@@ -160,6 +170,12 @@ class Source(ABC):
     @abstractmethod
     def outcome(self, transaction_id: str) -> Outcome:
         """What became of that transaction (`Session.transaction_id`)."""
+
+    def index_sql(self, table: Table, columns: Sequence[str]) -> str:
+        """The statement that makes an index on these columns of the table, ready to paste."""
+        quote = self.dialect.identifier_preparer.quote
+        name = "_".join((table.bare_name, *columns))[:60]
+        return f"CREATE INDEX {quote(name)} ON {quote(table.bare_name)} ({', '.join(map(quote, columns))});"
 
     def compile(self, statement: Executable | str) -> str:
         """The statement as text with its literals in place, quoted by the dialect."""

@@ -16,10 +16,11 @@ from retention.errors import SourceFailed
 from retention.sources.adbc import AdbcSession
 from retention.sources.column_entry import Travels
 from retention.sources.rights import Lack, Need
+from retention.sources.server import Server
 from retention.sources.source import MixedColumn, Outcome, Source, SourceBusy
 from retention.sources.sql import column as sa_column
 from retention.sources.sqlite_rights import sqlite_lacks
-from retention.sources.sqlite_schema import fires_on_delete, kind_of
+from retention.sources.sqlite_schema import fires_on, fires_on_delete, kind_of
 from retention.sources.table import Column, Reference, Table
 
 if TYPE_CHECKING:
@@ -59,6 +60,15 @@ class SqliteSession(AdbcSession):
 
     def lacks(self, tables: Sequence[Table], need: Need) -> Iterable[Lack]:
         return () if need is Need.READ else sqlite_lacks(self._file)
+
+    def server(self) -> Server:
+        [(version,)] = self.rows("SELECT sqlite_version()")
+        return Server(version=f"SQLite {version}")
+
+    def table_bytes(self, table: Table) -> int:
+        """Of the whole file: SQLite is not asked to tell its tables apart."""
+        [(pages,)], [(size,)] = self.rows("PRAGMA page_count"), self.rows("PRAGMA page_size")
+        return int(pages) * int(size)
 
     def share_fence(self, addresses: Sequence[str]) -> None:
         """The write lock is the fence of every class, and `begin(write=True)` has taken it."""
@@ -202,6 +212,7 @@ class SqliteSource(Source):
             refers_to=tuple(r for r in references if r.table == name),
             relation="table" if found[0][1] == "table" else str(found[0][1]),
             delete_triggers=tuple(row[0] for row in triggers if fires_on_delete(row[1])),
+            insert_triggers=tuple(row[0] for row in triggers if fires_on(row[1]) == "INSERT"),
             indexes=(*((tuple(key),) if rowid else ()), *(tuple(columns) for columns in indexes.values())),
         )
 

@@ -51,10 +51,15 @@ def affinity(declared: str) -> str:
 
 def fires_on_delete(sql: str) -> bool:
     """Whether a CREATE TRIGGER fires on DELETE. What cannot be read is taken to do so (fail closed)."""
+    return fires_on(sql) not in ("INSERT", "UPDATE")
+
+
+def fires_on(sql: str) -> str | None:
+    """The event of a CREATE TRIGGER, in capitals; None where it cannot be read."""
     tokens = [token for token in _TOKEN.findall(sql) if not token.startswith(("--", "/*"))]
     words = [token.upper() for token in tokens]
     if "TRIGGER" not in words:
-        return True
+        return None
     at = words.index("TRIGGER") + 1
     if words[at : at + 3] == ["IF", "NOT", "EXISTS"]:
         at += 3
@@ -65,4 +70,5 @@ def fires_on_delete(sql: str) -> bool:
         at += 1
     elif words[at : at + 2] == ["INSTEAD", "OF"]:
         at += 2
-    return words[at : at + 1] not in (["INSERT"], ["UPDATE"])
+    event = words[at : at + 1]
+    return event[0] if event and event[0] in ("DELETE", "INSERT", "UPDATE") else None

@@ -64,10 +64,14 @@ class Table:
     referenced_by: tuple[Reference, ...]
     #: every foreign key of this table
     refers_to: tuple[Reference, ...]
-    #: "table", "view", "partitioned", ...
+    #: "table", "partitioned", or what is refused: "view", "partition", ...
     relation: str
+    #: of a partition or an inheriting table: what it belongs to
+    part_of: str | None = None
     #: names of triggers that fire on delete
     delete_triggers: tuple[str, ...] = ()
+    #: names of triggers and rules that fire on insert: what they change, a restore finds changed
+    insert_triggers: tuple[str, ...] = ()
     #: column lists of indexes, in order
     indexes: tuple[tuple[str, ...], ...] = ()
     #: the database's estimate, None where there is none

@@ -117,7 +117,7 @@ def _is_part(reference: Reference, parent: Table, tables: Mapping[str, Table]) -
 
 def _no_class(table: Table) -> str | None:
     """Why the table cannot be a class at all, or None."""
-    if table.relation != "table":
+    if table.relation not in ("table", "partitioned"):
         return f"it is no ordinary table ({table.relation})"
     if not table.primary_key:
         return "it has no primary key, so no record can be named, held or restored"

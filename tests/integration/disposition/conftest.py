@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -372,6 +374,15 @@ def _end(site: Site) -> None:
     for process in site.started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that any user of this machine may pass through, and write in."""
+    folder = Path(tempfile.mkdtemp(prefix="retention-rights-"))
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

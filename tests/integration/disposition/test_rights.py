@@ -9,7 +9,6 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from retention.disposition import restore
 from retention.disposition.engine import Engine
 from retention.errors import RightMissing, SourceFailed
 from retention.sources.rights import Need, lacks
+from tests.readonly import nobody
 
 ROWS = 100
 
@@ -219,32 +219,6 @@ def test_a_standby(request: pytest.FixtureRequest, tmp_path: Path, run_sql: Any)
             postgres.stop(folder / "data")
     finally:
         shutil.rmtree(folder)
-
-
-@contextmanager
-def nobody(*files: Path) -> Iterator[None]:
-    """Within, this process may write none of these files and folders; root becomes somebody else for that."""
-    modes = {file: file.stat().st_mode for file in files}
-    for file in files:
-        file.chmod(0o555 if file.is_dir() else 0o444)
-    try:
-        if os.geteuid() == 0:
-            os.seteuid(65534)
-        yield
-    finally:
-        if os.getuid() == 0:
-            os.seteuid(0)
-        for file, mode in modes.items():
-            file.chmod(mode)
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that any user of this machine may pass through, and write in."""
-    folder = Path(tempfile.mkdtemp(prefix="retention-rights-"))
-    folder.chmod(0o777)
-    yield folder
-    shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("what", ["file", "folder"])

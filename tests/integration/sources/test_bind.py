@@ -276,7 +276,11 @@ def test_delete_triggers_and_rules_of_postgresql(postgres: Source, sessions: Ses
 @pytest.mark.parametrize(
     ("ddl", "relation"),
     [
-        ("CREATE TABLE logs (id integer PRIMARY KEY, created_at timestamptz) PARTITION BY RANGE (id)", "partitioned"),
+        (
+            "CREATE TABLE whole (id integer PRIMARY KEY, created_at timestamptz) PARTITION BY RANGE (id);"
+            "CREATE TABLE logs PARTITION OF whole DEFAULT",
+            "is a partition",
+        ),
         (
             "CREATE TABLE logs (id integer PRIMARY KEY, created_at timestamptz); CREATE TABLE more () INHERITS (logs)",
             "inheriting",

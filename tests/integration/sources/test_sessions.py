@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from retention.config import SourceConfig
-from retention.errors import InputError, SourceFailed
+from retention.errors import InputError, SourceFailed, UnsupportedDatabase
 from retention.sources.open import open_source
 from retention.sources.source import Outcome, Session, Source, SourceBusy
 from retention.sources.sqlite import SqliteSource
@@ -203,6 +203,31 @@ def test_urls_that_mean_no_database_of_ours_are_refused_and_not_shown(url: str) 
     with pytest.raises(InputError) as caught:
         open_source(SourceConfig(name="crm", url=url, classes={}))
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        "CockroachDB CCL v24.1.0 (x86_64-pc-linux-gnu, built 2024/05/15 21:28:29, go1.22.2)",
+        "PostgreSQL 15.2-YB-2.25.1.0-b0 on x86_64-pc-linux-gnu, compiled by clang 17.0.6, 64-bit",
+        "PostgreSQL 8.0.2 on i686-pc-linux-gnu, compiled by GCC gcc (GCC) 3.4.2, Redshift 1.0.73348",
+        "Materialize v0.100.0",
+    ],
+)
+def test_a_server_that_only_speaks_the_protocol_is_refused(
+    postgres: Source, postgres_url: str, sessions: Sessions, version: str
+) -> None:
+    """It is asked as the server answers it; here a function of that name, found first, answers instead."""
+    session = sessions(postgres)
+    database = postgres_url.partition("?")[0].rpartition("/")[2]
+    session.execute(f"CREATE FUNCTION public.version() RETURNS text LANGUAGE sql AS $$ SELECT '{version}' $$")
+    session.execute(f"ALTER DATABASE {database} SET search_path = public, pg_catalog")
+    with pytest.raises(UnsupportedDatabase, match="the server speaks PostgreSQL's protocol, and is") as caught:
+        postgres.session()
+    assert version.split(",")[0] in caught.value.message
+    assert caught.value.exit_status == 4
+    session.execute(f"ALTER DATABASE {database} RESET search_path")
+    postgres.session().close()
 
 
 def test_failures_tell_what_to_do_and_not_what_the_rows_say(postgres: Source, sessions: Sessions) -> None:
