@@ -42,6 +42,7 @@ _OPTIONAL = ("control", "broker", "fiscal_year_starts", "hold_release_grace", "m
 _OF_SOURCE = ("max_workers", "throttle")
 _OF_S3 = ("endpoint", "region", "lock")
 _DATABASES = ("postgresql", "sqlite")
+_SOURCES = (*_DATABASES, "mysql", "mariadb")
 _CONTROL = "sqlite:///retention.db"
 _BROKER = "memory://"
 _GRACE = timedelta(days=30)
@@ -261,16 +262,16 @@ class _Reader:
         for name, node in self.named("sources", "the source").items():
             entries = self.form.block(node, f'the source "{name}"', required=required, optional=_OF_SOURCE) or {}
             classes = self.named_below(entries["classes"], '"classes"', "the class") if "classes" in entries else {}
-            url = self.url(entries["url"], '"url"', _DATABASES, "") if "url" in entries else ""
+            url = self.url(entries["url"], '"url"', _SOURCES, "") if "url" in entries else ""
             read = {one: read_class(self.form, entry, name, one) for one, entry in classes.items()}
-            sqlite = url.startswith("sqlite")
+            sqlite, postgresql = url.startswith("sqlite"), url.startswith("postgresql")
             throttle = entries.get("throttle")
             found[name] = SourceConfig(
                 name=name,
                 url=url,
                 classes=read,
                 max_workers=self.max_workers(entries.get("max_workers"), sqlite=sqlite),
-                throttle=Throttle() if throttle is None else read_throttle(self.form, throttle, postgresql=not sqlite),
+                throttle=Throttle() if throttle is None else read_throttle(self.form, throttle, postgresql=postgresql),
             )
         return found
 

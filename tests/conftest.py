@@ -103,10 +103,13 @@ def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+_URLS = {"sqlite": "sqlite_url", "postgresql": "postgres_url", "mysql": "mariadb_url"}
+
+
+@pytest.fixture(params=sorted(_URLS))
 def crm_url(request: pytest.FixtureRequest) -> str:
     """A fresh database of records, once for each dialect."""
-    url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
+    url: str = request.getfixturevalue(_URLS[request.param])
     return url
 
 
@@ -115,6 +118,9 @@ def run_sql() -> RunSql:
     """Run statements in a database, by the driver that the engine itself uses (one SQLite library a process)."""
 
     def run(url: str, *statements: str) -> None:
+        if url.startswith("mysql"):
+            mariadb.run(url, *statements)
+            return
         import adbc_driver_postgresql.dbapi
         import adbc_driver_sqlite.dbapi
 

@@ -44,7 +44,7 @@ class ArchivedValues(Mapping[str, object]):
         assert isinstance(value, str)
         if self._columns[name].travels == "literal":
             return value_of(value)
-        return _postgresql_value(value, self._columns[name].type)
+        return _value(value, self._columns[name].type)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._row)
@@ -71,13 +71,13 @@ def key_texts(rows: pa.Table, file: FileEntry | Part) -> list[str]:
         if name in literal:
             values = [value_of(value) for value in values]
         elif not (pa.types.is_integer(rows[name].type) or pa.types.is_string(rows[name].type)):
-            values = [_as_text(value) for value in values]
+            values = [as_text(value) for value in values]
         columns.append(values)
     return [key_text(key) for key in zip(*columns, strict=True)]
 
 
-def _as_text(value: object) -> str:
-    """A native value as PostgreSQL writes it (in UTC, as every session of ours is)."""
+def as_text(value: object) -> str:
+    """A native value as PostgreSQL writes it (in UTC, as every session of ours is), and `keys.key_projection` on MySQL."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -92,15 +92,16 @@ def _as_text(value: object) -> str:
             return str(value)
 
 
-def _postgresql_value(text: str, kind: str) -> object:
-    if kind.startswith("numeric"):
+def _value(text: str, kind: str) -> object:
+    """What the text form of PostgreSQL or MariaDB stands for; the types that both have by one name mean the same."""
+    if kind.startswith(("numeric", "decimal")):
         try:
             return Decimal(text)
         except InvalidOperation:
             raise Unreadable(kind) from None
     if kind in ("text[]", "character varying[]") or kind.startswith("character varying("):
         return _array(text) if kind.endswith("[]") else text
-    if kind in ("uuid", "json", "jsonb") or kind.startswith(("character(", "citext", "name")):
+    if kind in ("uuid", "json", "jsonb") or kind.startswith(("character(", "citext", "name", "enum(", "set(")):
         return text
     raise Unreadable(kind)
 

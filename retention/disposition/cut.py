@@ -11,12 +11,14 @@ import pyarrow.compute as pc
 
 from retention.archive.manifest import KeyValue
 from retention.archive.write import Part
+from retention.disposition.archived_values import as_text
 from retention.disposition.job import Window
 from retention.errors import SourceFailed
 from retention.sources import statements
 from retention.sources.bound_class import BoundClass, BoundDependent
 from retention.sources.literal import value_of
 from retention.sources.read import Rows, read_rows
+from retention.sources.source import SourceBusy
 from retention.sources.table import Table
 
 if TYPE_CHECKING:
@@ -74,7 +76,8 @@ def last_key(part: Part) -> tuple[object, ...]:
     last = part.rows.slice(part.rows.num_rows - 1)
     literal = {entry.name for entry in part.columns if entry.travels == "literal"}
     values = ((name, last[name][0].as_py()) for name in part.key)
-    return tuple(value_of(value) if name in literal else value for name, value in values)
+    plain = (value_of(value) if name in literal else value for name, value in values)
+    return tuple(value if isinstance(value, int | str) else as_text(value) for value in plain)
 
 
 def key_range(part: Part) -> tuple[KeyValue, KeyValue]:
@@ -140,15 +143,25 @@ def _locked(
     rows: int,
     encode: Callable[[Sequence[Part]], object],
 ) -> Cut:
-    """SQLite, which deletes from one table a statement. The write lock is ours since BEGIN IMMEDIATE, so nobody changes
-    anything between the statements; the records go first, while all that the predicate asks for is still there."""
-    if bound.dependents:
+    """SQLite and MySQL, which delete from one table a statement; the records go first, while all that the predicate asks
+    for is still there.
+
+    On SQLite the write lock is ours since BEGIN IMMEDIATE, so nobody changes anything between the statements. On MySQL keys
+    are noted first, without a lock; then their rows are read as they are by then, and locked; then those among the noted
+    that still fulfil the whole predicate are deleted. Whatever came or changed in between makes a count differ, and the
+    batch is tried again: as many were deleted as were noted and read, so they are the same.
+    """
+    noted: int | None = None
+    locks_rows = bound.dialect == "mysql"
+    if bound.dependents or locks_rows:
         for statement in statements.keep_batch_keys(bound, condition, after=after, rows=rows):
-            session.execute(statement)
+            noted = session.execute(statement)
         build = statements.select_batch(bound)
     else:
         build = statements.select_due(bound, condition, after=after, until=None, rows=rows)
     parts = [_part(bound.table, bound.record_class.key, read_rows(session, bound.source, bound.table, build))]
+    if locks_rows and parts[0].rows.num_rows != noted:
+        raise _changed(bound.table.name)
     if parts[0].rows.num_rows == 0:
         return Cut(parts=tuple(parts))
     until = last_key(parts[0])
@@ -162,6 +175,8 @@ def _locked(
         *(session.execute(statements.delete_dependents(bound, dependent)) for dependent in bound.dependents),
     ]
     for part, deleted in zip(parts, counts, strict=True):
+        if locks_rows and deleted != part.rows.num_rows:
+            raise _changed(part.table)
         _agree(part.table, part.rows.num_rows, deleted)
     return Cut(parts=tuple(parts), until=until if parts[0].rows.num_rows == rows else None)
 
@@ -169,6 +184,10 @@ def _locked(
 def _dependent_part(session: Session, bound: BoundClass, dependent: BoundDependent, build: statements.Build) -> Part:
     found = read_rows(session, bound.source, dependent.table, build)
     return _part(dependent.table, dependent.table.primary_key or (dependent.key,), found)
+
+
+def _changed(table: str) -> SourceBusy:
+    return SourceBusy(f"rows of {table} changed while they were read: rolled back", hint="it is tried again")
 
 
 def _agree(table: Table | str, read: int, deleted: int | None) -> None:

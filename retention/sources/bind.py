@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from retention.errors import PolicyFilesError, SchemaUnsafe
+from retention.errors import PolicyFilesError, SchemaUnsafe, SourceFailed
 from retention.policy.condition import Condition
 from retention.policy.mark import Mark, Problem
 from retention.policy.record_class import RecordClass
@@ -20,9 +20,10 @@ from retention.policy.suggest import nearest
 from retention.policy.tags import TagColumn, TagRules, TagTable
 from retention.sources.bound_class import BoundClass, bound_rows
 from retention.sources.check import check_condition, clock_problems
+from retention.sources.mariadb_types import names_records
 from retention.sources.rights import Need, refuse_without
 from retention.sources.source import Source
-from retention.sources.table import Kind, Reference, Table
+from retention.sources.table import Column, Kind, Reference, Table
 from retention.sources.usual_tags import usual_tags
 
 
@@ -138,12 +139,21 @@ def _key_problems(record_class: RecordClass, table: Table, dialect: str) -> Iter
     elif wanted != frozenset(table.primary_key) and any(column.nullable for column in columns):
         message = f'"{text}" may be null in {table.name}'
         yield Problem(mark=_mark(record_class, "key"), message=message, remedy=primary)
-    elif dialect == "sqlite":
+    else:
         for column in columns:
-            if column.kind not in (Kind.INTEGER, Kind.TEXT):
+            remedy = _no_key(column, dialect)
+            if remedy is not None:
                 message = f'the key "{column.name}" is {column.type or "of no type"}'
-                remedy = "a key must be declared INTEGER or TEXT"
                 yield Problem(mark=_mark(record_class, "key"), message=message, remedy=remedy)
+
+
+def _no_key(column: Column, dialect: str) -> str | None:
+    """What a key must be, where the column's values cannot name a record."""
+    if dialect == "sqlite" and column.kind not in (Kind.INTEGER, Kind.TEXT):
+        return "a key must be declared INTEGER or TEXT"
+    if dialect == "mysql" and not names_records(column):
+        return "a key must be a whole or decimal number, text in a Unicode character set, a UUID, binary or a date"
+    return None
 
 
 def _dependent_names(record_class: RecordClass) -> Iterator[tuple[str, str]]:
@@ -200,8 +210,19 @@ def _dangers(bound: BoundClass) -> Iterator[tuple[str, str]]:
                 f"ON DELETE {reference.on_delete}; dependents of dependents are not supported",
                 f"make {dependent.table.name} a record class of its own, or drop that reference",
             )
+    for table in bound.tables:
+        yield from _untravelled(bound, table)
     if bound.dialect == "sqlite":
         yield from _odd_keys(bound)
+
+
+def _untravelled(bound: BoundClass, table: Table) -> Iterator[tuple[str, str]]:
+    """Columns whose values could not be archived."""
+    for column in table.columns:
+        try:
+            bound.source.projection(column)
+        except SourceFailed as error:
+            yield f"{table.name}: {error.message}", error.hint
 
 
 def _relation_dangers(table: Table, what: str) -> Iterator[tuple[str, str]]:

@@ -52,7 +52,7 @@ class BoundClass:
 
     @property
     def dialect(self) -> str:
-        """``sqlite`` or ``postgresql``."""
+        """``sqlite``, ``postgresql``, or ``mysql``, which MariaDB is too."""
         return self.source.dialect.name
 
     def described(self, column_name: str) -> Column:

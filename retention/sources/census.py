@@ -18,6 +18,7 @@ from retention.policy.policy_set import PolicySet
 from retention.policy.tags import TagColumn
 from retention.sources.bound_class import BoundClass
 from retention.sources.clocks import between, day_bound
+from retention.sources.mariadb_types import in_utf8, text_of
 from retention.sources.predicate import clock_of, fate, kept_by, matches
 from retention.sources.sql import Bool, raw, string
 from retention.sources.table import Kind
@@ -80,8 +81,8 @@ def census(
         else_=string(_UNREADABLE),
     )
     judged = sa.select(matched.label("told"), _tags_value(bound).label("tags")).select_from(bound.rows)
-    if bound.dialect == "sqlite":
-        # a LIMIT, however high, keeps SQLite from putting the expression into SELECT and GROUP BY, computed twice
+    if bound.dialect != "postgresql":
+        # a LIMIT, however high, keeps the others from putting the expression into SELECT and GROUP BY, computed twice
         judged = judged.limit(raw(str(2**63 - 1)))
     else:
         # the planner takes the clocks' number of distinct values for the words', and would sort every row
@@ -118,6 +119,8 @@ def _tags_value(bound: BoundClass) -> sa.ColumnElement[Any]:
         return sa.null()
     if bound.dialect == "sqlite":
         return sa.cast(bound.column(source.column), sa.Text()).collate("BINARY")
+    if bound.dialect == "mysql":
+        return text_of(bound.column(source.column))
     kind = "text[]" if bound.described(source.column).kind is Kind.TEXT_ARRAY else "text"
     return raw(f'{bound.text(source.column)}::{kind} COLLATE "C"')
 
@@ -127,6 +130,8 @@ def _tags_text(bound: BoundClass, value: sa.ColumnElement[Any]) -> sa.ColumnElem
     source = bound.record_class.tags
     if isinstance(source, TagColumn) and bound.described(source.column).kind is Kind.TEXT_ARRAY:
         return sa.cast(sa.func.to_json(value), sa.Text())
+    if isinstance(source, TagColumn) and bound.dialect == "mysql":
+        return in_utf8(value)
     return value
 
 

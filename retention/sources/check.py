@@ -68,7 +68,7 @@ def _not_a_clock(column: Column, record_class: RecordClass, dialect: str, *, exa
         return "and hours cannot be counted from dates", "write the period in days"
     if numbers and not counted and form is None:
         return "a number", "say `unit: s`, `ms` or `us` on its class; or `format: YYYYMMDD` or `YYYYMMDDHHMMSS`"
-    if form is not None and column.type == "real":
+    if form is not None and (column.type == "real" or (dialect == "mysql" and column.type.startswith("float"))):
         return "which has not the digits of a time", ""
     if numbers and form == "YYYYMMDDHHMMSS":
         naive = True
@@ -106,8 +106,8 @@ def _may_hold(column: Column, record_class: RecordClass, dialect: str, value: Sc
     if isinstance(value, int | float):
         return column.kind in (Kind.INTEGER, Kind.NUMBER)
     found = meant(value, record_class.timezone, record_class.unit, record_class.format)
-    if found is None:  # text that is no time
-        return column.kind in _TEXTS
+    if found is None:  # text that is no time; MariaDB's dates may be such, as 0000-00-00 is
+        return column.kind in _TEXTS or (dialect == "mysql" and column.kind in _TIMES)
     days = column.kind is Kind.DATE or (record_class.format == "YYYYMMDD" and column.kind not in (*_TEXTS, *_TIMES))
     return not (days and isinstance(found, datetime))
 

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 from retention.policy.calendar import local_day
-from retention.sources import postgresql_clock, sqlite_clock
+from retention.sources import mariadb_clock, postgresql_clock, sqlite_clock
 from retention.sources.clock_column import MICROSECOND, Bound, ClockColumn, after_bound, day_bound
 from retention.sources.sql import Bool, all_of, any_of
 
@@ -36,7 +36,7 @@ __all__ = [
     "on_day",
 ]
 
-_DIALECTS = {"postgresql": postgresql_clock, "sqlite": sqlite_clock}
+_DIALECTS = {"postgresql": postgresql_clock, "sqlite": sqlite_clock, "mysql": mariadb_clock}
 
 
 def is_clock(bound: BoundClass, column: str, *, dates: bool = True) -> Bool:

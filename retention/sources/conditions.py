@@ -19,7 +19,9 @@ import sqlalchemy as sa
 from retention.policy.calendar import LAST_INSTANT, day_start, local_day
 from retention.policy.condition import AllOf, AnyOf, Compare, Condition, NoneOf, Operator, Scalar
 from retention.policy.moment import wall_instant
+from retention.sources import mariadb_clock
 from retention.sources.clocks import MICROSECOND, Bound, after_bound, before, is_clock, on_day
+from retention.sources.mariadb_types import family, text_of
 from retention.sources.sql import Bool, all_of, any_of, raw, string
 from retention.sources.table import Column, Kind
 
@@ -60,6 +62,7 @@ class _Column:
         self.described: Column = bound.described(name)
         self.expression: sa.ColumnElement[Any] = bound.column(name)
         self.sqlite = bound.dialect == "sqlite"
+        self.mysql = bound.dialect == "mysql"
 
     def compares(self, compare: Compare) -> Bool:
         wanted = compare.value
@@ -74,10 +77,11 @@ class _Column:
             case Operator.BEFORE | Operator.AFTER if isinstance(wanted, date):
                 return self.in_time(compare.operator, wanted)
             case Operator.CONTAINS if isinstance(wanted, str):
-                find = sa.func.instr if self.sqlite else sa.func.strpos
+                find = sa.func.strpos if self.bound.dialect == "postgresql" else sa.func.instr
                 return self.as_text(lambda text: find(text, string(wanted)) > 0)
             case Operator.STARTS_WITH if isinstance(wanted, str):
-                return self.as_text(lambda text: sa.func.substr(text, 1, len(wanted)) == string(wanted))
+                length = len(wanted.encode() if self.mysql else wanted)
+                return self.as_text(lambda text: sa.func.substr(text, 1, length) == string(wanted))
             case Operator.BELOW | Operator.ABOVE | Operator.AT_LEAST | Operator.AT_MOST:
                 order = _ORDER[compare.operator]
                 if isinstance(wanted, str):
@@ -141,6 +145,8 @@ class _Column:
             return self.present(sa.and_(is_text, test(text.collate("BINARY"))))
         if self.described.kind is not Kind.TEXT:
             return sa.false()
+        if self.mysql:
+            return self.present(test(text_of(self.expression)))
         text = self.expression if self.described.type == "text" else sa.cast(self.expression, sa.Text())
         return self.present(test(text.collate("C")))
 
@@ -177,6 +183,9 @@ class _Column:
             return self.present(test(self.expression, raw(exact)))
         if self.described.kind is not Kind.NUMBER:
             return sa.false()
+        if self.mysql:
+            floats = family(self.described.type) in ("float", "double")
+            return self.present(test(self.expression, raw(mariadb_clock.double(float(wanted)) if floats else exact)))
         if self.described.type in ("real", "double precision"):
             literal: sa.ColumnElement[Any] = sa.cast(string(floating), sa.Double())
         else:

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from retention.errors import InputError
 from retention.holds.scope import Key
 from retention.sources.bound_class import BoundClass
-from retention.sources.sql import Declared, string
+from retention.sources.mariadb_types import charset, converted, family, in_utf8
+from retention.sources.sql import Declared, raw, string
 from retention.sources.table import Column, Kind
 
 #: what a 64-bit column can hold
@@ -21,15 +22,25 @@ _INT64 = range(-(2**63), 2**63)
 
 def plain_key(one: Column, dialect: str) -> bool:
     """Whether the key column's values travel as they are (numbers and text); all others go as the database's text."""
+    if dialect == "mysql":
+        return one.kind is Kind.INTEGER
     return dialect == "sqlite" or one.kind is Kind.INTEGER or one.type.split("(")[0] in ("text", "character varying")
 
 
 def key_projection(bound: BoundClass) -> list[sa.ColumnElement[Any]]:
     """The key's columns as statements read them: a Key of int and str."""
     return [
-        expression.label(one.name) if plain_key(one, bound.dialect) else sa.cast(expression, sa.Text()).label(one.name)
+        expression.label(one.name)
+        if plain_key(one, bound.dialect)
+        else _as_text(bound, one, expression).label(one.name)
         for one, expression in zip(bound.key_columns, bound.key, strict=True)
     ]
+
+
+def _as_text(bound: BoundClass, one: Column, expression: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    if bound.dialect == "mysql" and family(one.type) in ("binary", "varbinary"):
+        return in_utf8(sa.func.concat(string("\\x"), sa.func.lower(sa.func.hex(expression))))
+    return sa.cast(expression, sa.Text())
 
 
 def key_literals(bound: BoundClass, key: Key) -> list[sa.ColumnElement[Any]]:
@@ -42,7 +53,15 @@ def key_literals(bound: BoundClass, key: Key) -> list[sa.ColumnElement[Any]]:
 
 def key_expression(bound: BoundClass, one: Column, value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """A key's value, or a column of such values, as the key column's own type."""
-    return value if plain_key(one, bound.dialect) else sa.cast(value, Declared(one.type))
+    if plain_key(one, bound.dialect):
+        return value
+    if bound.dialect != "mysql":
+        return sa.cast(value, Declared(one.type))
+    if family(one.type) in ("binary", "varbinary"):
+        return sa.func.unhex(sa.func.substring(value, 3))
+    if one.collation is not None:  # so that it compares as the column's own values do, and by its index
+        return sa.func.convert(value.op("USING")(raw(str(charset(one))))).collate(one.collation)
+    return converted(value, one.type)
 
 
 def row_value(parts: list[sa.ColumnElement[Any]]) -> sa.ColumnElement[Any]:

@@ -36,4 +36,10 @@ def open_source(config: SourceConfig) -> Source:
         from retention.sources.postgresql import PostgresqlSource
 
         return PostgresqlSource(config.name, config.url)
-    raise InputError(f"source {config.name} is {kind}, which is not supported", hint="sqlite and postgresql are")
+    if kind in ("mysql", "mariadb"):
+        from retention.sources.mariadb import MariadbSource
+
+        if not url.database:
+            raise InputError(f"source {config.name} names no database", hint="write mysql://user@host/database")
+        return MariadbSource(config.name, config.url)
+    raise InputError(f"source {config.name} is {kind}, which is not supported", hint="sqlite, postgresql and mysql are")

@@ -19,31 +19,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from retention.sources.clock_column import Bound, ClockColumn, shortest
+from retention.sources.clock_patterns import DIGITS, ISO_DAY, ISO_OFFSET, ISO_UTC, ISO_WALL, OFFSET
+from retention.sources.numbers import decimal_text, least_float
 from retention.sources.sql import Bool, Declared, raw, string
 from retention.sources.table import Kind
 
-_LEAP = "([0-9][0-9](0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)"
-_TIME = "([01][0-9]|2[0-3]){c}[0-5][0-9]"
-_ISO_TIME = f"[ T]{_TIME.format(c=':')}(:[0-5][0-9]([.][0-9]+)?)?"
-_OFFSET = "[+-]([01][0-9]|2[0-3]):[0-5][0-9]"
 _TEXTS = (Kind.TEXT, Kind.BINARY)
 _COUNTED = (Kind.INTEGER, Kind.NUMBER)
 
 
-def _day(dash: str) -> str:
-    """Every date from 0001-01-01 to 9999-12-31 and nothing else."""
-    months = (
-        f"(0[13578]|1[02]){dash}(0[1-9]|[12][0-9]|3[01])|(0[469]|11){dash}(0[1-9]|[12][0-9]|30)"
-        f"|02{dash}(0[1-9]|1[0-9]|2[0-8])"
-    )
-    return f"(?!0000)([0-9][0-9][0-9][0-9]{dash}({months})|{_LEAP}{dash}02{dash}29)"
-
-
-_ISO_DAY = f"^{_day('-')}$"
-_ISO_WALL = f"^{_day('-')}{_ISO_TIME}$"
-_ISO_UTC = f"^{_day('-')}{_ISO_TIME}Z$"
-_ISO_OFFSET = f"^{_day('-')}{_ISO_TIME}{_OFFSET}$"
-_DIGITS = {"YYYYMMDD": f"^{_day('')}$", "YYYYMMDDHHMMSS": f"^{_day('')}{_TIME.format(c='')}[0-5][0-9]$"}
+_ISO_DAY, _ISO_WALL = f"^{ISO_DAY}$", f"^{ISO_WALL}$"
+_ISO_UTC, _ISO_OFFSET = f"^{ISO_UTC}$", f"^{ISO_OFFSET}$"
+_DIGITS = {form: f"^{pattern}$" for form, pattern in DIGITS.items()}
 
 
 def holds(column: ClockColumn, *, dates: bool) -> Bool:
@@ -110,7 +97,7 @@ def between(column: ClockColumn, edges: Sequence[tuple[str, Bound]], below: str)
     cases: list[tuple[Bool, Callable[[Bound], Bool]]] = [
         (sa.func.length(text) == 10, lambda bound: _day_before(text, bound)),
         (_ends_in(text, 1, "Z"), lambda bound: _utc_before(text, bound)),
-        (sa.and_(sa.func.length(text) > 16, _like(text, f"{_OFFSET}$")), lambda bound: _offset_before(text, bound)),
+        (sa.and_(sa.func.length(text) > 16, _like(text, f"{OFFSET}$")), lambda bound: _offset_before(text, bound)),
     ]
     if column.format is not None:
         cases.insert(0, (sa.func.strpos(text, string("-")) == 0, lambda bound: _digits_before(column, text, bound)))
@@ -213,21 +200,8 @@ def _number(value: Fraction, declared: str) -> sa.ColumnElement[Any]:
     if declared in ("real", "double precision"):
         return sa.cast(string(repr(least_float(value))), sa.Double())
     if _family(declared) == "numeric":
-        return raw(_decimal(value))
+        return raw(decimal_text(value))
     return raw(str(math.ceil(value)))
-
-
-def least_float(value: Fraction) -> float:
-    """The least float that is not less than ``value``: for floats, ``x < least_float(v)`` is ``x < v``."""
-    nearest = float(value)
-    return nearest if Fraction(nearest) >= value else math.nextafter(nearest, math.inf)
-
-
-def _decimal(value: Fraction) -> str:
-    """Exact: the denominator divides a million."""
-    scaled = int(value * 1_000_000)
-    sign, digits = ("-" if scaled < 0 else ""), f"{abs(scaled):07}"
-    return f"{sign}{digits[:-6]}.{digits[-6:]}"
 
 
 # -- PostgreSQL's own types ------------------------------------------------------------------------------------------

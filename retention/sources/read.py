@@ -1,8 +1,8 @@
 """Reading rows for the archive: every value travels without loss, or the column travels as text.
 
 PostgreSQL's Arrow types wrap around at infinity and beyond the years 1 to 9999; SQLite's columns may hold values of
-several types. Both are told only by the values, so they are looked at after reading, and the columns in question are
-read again as text.
+several types; MariaDB's dates need not exist. All are told only by the values, so they are looked at after reading, and the
+columns in question are read again as text.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sqlalchemy.sql import Executable
 
 from retention.errors import SourceFailed
 from retention.sources.column_entry import ColumnEntry
+from retention.sources.mariadb_types import arrow_type
 from retention.sources.source import MixedColumn, Session, Source
 from retention.sources.sql import column
 from retention.sources.sqlite_schema import affinity
@@ -98,7 +99,7 @@ def read_rows(
             wide |= {table.columns[error.position].name}
             continue
         kinds = _kinds(table, found, masked, wide) if sqlite else {}
-        rows, beyond = _canonical(table, found, wide, kinds)
+        rows, beyond = _canonical(source.dialect.name, table, found, wide, kinds)
         if not beyond:
             entries = tuple(
                 ColumnEntry(name=one.name, type=one.type, travels=travels)
@@ -154,13 +155,14 @@ def _kinds(table: Table, found: pa.Table, masked: Sequence[Column], wide: frozen
 
 
 def _canonical(
-    table: Table, found: pa.Table, wide: frozenset[str], kinds: dict[str, int]
+    dialect: str, table: Table, found: pa.Table, wide: frozenset[str], kinds: dict[str, int]
 ) -> tuple[pa.Table, frozenset[str]]:
     """The rows in the types that their declared types ask for, and the columns that do not fit into those."""
     beyond = set()
     columns = []
     for one, values in zip(table.columns, found.columns, strict=False):
-        kind = _kind(one, values.type, wide, kinds.get(one.name))
+        arrow, bits = values.type, kinds.get(one.name)
+        kind = _mariadb_kind(one, arrow, wide) if dialect == "mysql" else _kind(one, arrow, wide, bits)
         if kind is None or not _fits(values, kind):
             beyond.add(one.name)
         elif values.null_count == len(values):
@@ -184,6 +186,12 @@ def _kind(one: Column, arrow: pa.DataType, wide: frozenset[str], bits: int | Non
     if pa.types.is_timestamp(arrow):
         return arrow
     return _POSTGRESQL_TYPES.get(one.type, pa.string())
+
+
+def _mariadb_kind(one: Column, arrow: pa.DataType, wide: frozenset[str]) -> pa.DataType | None:
+    """The canonical type; None where some value came as text that is none of it (a date that does not exist)."""
+    kind = pa.string() if one.name in wide else arrow_type(one.type)
+    return kind if arrow == kind or arrow not in (pa.string(), pa.binary()) else None
 
 
 def _fits(values: pa.ChunkedArray, kind: pa.DataType) -> bool:

@@ -16,6 +16,7 @@ from retention.policy.decide import Record, tags_of
 from retention.policy.tags import TagColumn, TagTable
 from retention.sources.bound_class import BoundClass
 from retention.sources.literal import value_of
+from retention.sources.mariadb_types import in_utf8
 from retention.sources.sql import Bool
 from retention.sources.statements import is_key
 from retention.sources.table import Column, Kind, Table
@@ -65,7 +66,7 @@ def _read(
     condition: Bool,
     order: Sequence[sa.ColumnElement[Any]],
 ) -> list[_Row]:
-    pick = _sqlite_column if bound.dialect == "sqlite" else _postgresql_column
+    pick = _PICKS[bound.dialect]
     picked = [pick(bound, rows, one) for one in table.columns]
     statement = sa.select(*(expression.label(f"c{place}") for place, (expression, _) in enumerate(picked)))
     return [
@@ -105,6 +106,43 @@ def _postgresql_column(bound: BoundClass, rows: sa.FromClause, one: Column) -> _
             return sa.cast(sa.func.to_jsonb(plain), sa.Text()), json.loads
         case _:
             return text, _same
+
+
+def _mariadb_column(bound: BoundClass, rows: sa.FromClause, one: Column) -> _Picked:
+    plain = rows.c[one.name]
+    match one.kind:
+        case Kind.INTEGER:
+            return plain, _same
+        case Kind.NUMBER:
+            decimal = one.type.startswith("decimal")
+            return (sa.cast(plain, sa.Text()), Decimal) if decimal else (plain.op("*")(sa.literal_column("1e0")), float)
+        case Kind.DATE:
+            return sa.cast(plain, sa.Text()), _real(date.fromisoformat)
+        case Kind.WALL:
+            return sa.cast(plain, sa.Text()), _real(datetime.fromisoformat)
+        case Kind.INSTANT:
+            return sa.cast(plain, sa.Text()), _real(lambda text: datetime.fromisoformat(text).replace(tzinfo=UTC))
+        case Kind.TEXT | Kind.JSON:
+            return in_utf8(plain), _same
+        case Kind.BINARY:
+            return sa.func.hex(plain), bytes.fromhex
+        case _:
+            return sa.func.hex(plain), _same
+
+
+def _real(read: Callable[[str], object]) -> Callable[[str], object]:
+    """A date that does not exist, which is no time, as text."""
+
+    def read_real(text: str) -> object:
+        try:
+            return read(text)
+        except ValueError:
+            return text
+
+    return read_real
+
+
+_PICKS = {"sqlite": _sqlite_column, "postgresql": _postgresql_column, "mysql": _mariadb_column}
 
 
 def _same(value: object) -> object:

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from retention.sources import mariadb_types
 from retention.sources.column_entry import ColumnEntry
 from retention.sources.source import Source
 from retention.sources.sql import Declared, raw, temporary
@@ -31,6 +32,8 @@ def insert_restored(source: Source, table: Table, entries: Sequence[ColumnEntry]
 
 
 def _value(source: Source, one: Column, entry: ColumnEntry, archived: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    if source.dialect.name == "mysql":
+        return mariadb_types.restored(one, entry, archived)
     if entry.travels == "literal":
         return raw(_literal_value(f"temp.{_quoted(source, RESTORED)}.{_quoted(source, entry.name)}"))
     if source.dialect.name == "sqlite":

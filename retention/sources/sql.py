@@ -46,8 +46,10 @@ def rows_of(table: Table) -> sa.TableClause:
 
 def temporary(dialect: str, text: str, columns: Iterable[str]) -> sa.TableClause:
     """A temporary table of the session (`Session.load_temporary`)."""
-    schema = "temp" if dialect == "sqlite" else "pg_temp"
-    return sa.table(name(text), *(column(one) for one in columns), schema=name(schema))
+    schema = {"sqlite": name("temp"), "postgresql": name("pg_temp")}.get(
+        dialect
+    )  # MySQL has no place of their own for them
+    return sa.table(name(text), *(column(one) for one in columns), schema=schema)
 
 
 def string(text: str) -> sa.ColumnElement[str]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.sql import visitors
 
 from retention.holds.scope import Key
 from retention.policy.policy_set import PolicySet
@@ -98,10 +99,19 @@ def in_window(bound: BoundClass, after: Key | None, until: Key | None) -> Bool:
     key = row_value(list(bound.key))
     parts: list[Bool] = [sa.true()]
     if after is not None:
-        parts.append(key > row_value(key_literals(bound, after)))
+        limit = key_literals(bound, after)
+        if bound.dialect == "mysql" and len(limit) > 1:  # no index serves its row values
+            parts += [bound.key[0] >= limit[0], _beyond(bound.key, limit)]
+        else:
+            parts.append(key > row_value(limit))
     if until is not None:
         parts.append(key <= row_value(key_literals(bound, until)))
     return sa.and_(*parts)
+
+
+def _beyond(key: Sequence[sa.ColumnElement[Any]], limit: Sequence[sa.ColumnElement[Any]]) -> Bool:
+    first = key[0] > limit[0]
+    return first if len(key) == 1 else sa.or_(first, sa.and_(key[0] == limit[0], _beyond(key[1:], limit[1:])))
 
 
 def is_key(bound: BoundClass, key: Key) -> Bool:
@@ -118,8 +128,16 @@ def select_due(
 
 
 def delete_due(bound: BoundClass, condition: Bool, *, after: Key | None, until: Key | None) -> sa.Delete:
-    """Deletes the records of a window that fulfil the condition; their dependents are not touched."""
-    return sa.delete(_table(bound)).where(_by_key(bound, condition), in_window(bound, after, until))
+    """Deletes the records of a window that fulfil the condition; their dependents are not touched. On MySQL only those noted
+    by `keep_batch_keys`, which were read."""
+    where = _by_key(bound, condition), in_window(bound, after, until)
+    if bound.dialect != "mysql":
+        return sa.delete(_table(bound)).where(*where)
+    noted = _batch_keys(bound)
+    if _reads(condition, _table(bound)):  # what a join deletes from may not be read beside it
+        return sa.delete(_table(bound)).where(row_value(list(bound.key)).in_(sa.select(*noted.c)), *where)
+    # by a join, so that no record but those is looked at, and locked
+    return sa.delete(_table(bound)).where(_is_noted(bound, noted), _by_key(bound, condition))
 
 
 def delete_due_returning(bound: BoundClass, condition: Bool, *, after: Key | None, until: Key | None) -> Build:
@@ -152,38 +170,49 @@ def delete_with_dependents(
 
 
 def keep_batch_keys(bound: BoundClass, condition: Bool, *, after: Key | None, rows: int) -> list[str]:
-    """SQLite, whose DELETE deletes from one table: note the keys of the first ``rows`` records beyond ``after`` that fulfil
-    the condition. What follows looks them up instead of testing every record of the window again."""
-    chosen = sa.select(bound.key[0].label("key")).select_from(bound.rows)
-    chosen = chosen.where(_by_key(bound, condition), in_window(bound, after, None)).order_by(*bound.key).limit(rows)
+    """SQLite and MySQL, whose DELETE deletes from one table: note the keys of the first ``rows`` records beyond ``after``
+    that fulfil the condition. What follows looks them up instead of testing every record of the window again. The last of
+    these statements changes as many rows as there are keys (on MySQL: SQLite does not tell)."""
+    quote = bound.source.dialect.identifier_preparer.quote_identifier
+    chosen = sa.select(*(key.label(place) for key, place in zip(bound.key, _places(bound), strict=True)))
+    chosen = chosen.select_from(bound.rows).where(_by_key(bound, condition), in_window(bound, after, None))
+    chosen = chosen.order_by(*bound.key).limit(rows)
     table = bound.source.compile(sa.select(raw("1")).select_from(_batch_keys(bound))).split("FROM ", 1)[1]
+    if bound.dialect == "mysql":
+        # DROP TABLE would commit; what is deleted by these keys looks for them
+        index = f"(PRIMARY KEY ({', '.join(quote(place) for place in _places(bound))})) ENGINE = InnoDB"
+        return [
+            f"DROP TEMPORARY TABLE IF EXISTS {table}",
+            f"CREATE TEMPORARY TABLE {BATCH_KEYS} {index} AS {bound.source.compile(chosen)}",
+        ]
     return [f"DROP TABLE IF EXISTS {table}", f"CREATE TEMPORARY TABLE {BATCH_KEYS} AS {bound.source.compile(chosen)}"]
 
 
-def last_batch_key(bound: BoundClass) -> sa.Select[Any]:
-    """The last of the keys that `keep_batch_keys` noted, which stand in key order: no row where there are none."""
-    keys = _batch_keys(bound)
-    return sa.select(keys.c.key).select_from(keys).order_by(raw("rowid").desc()).limit(1)
-
-
 def select_batch(bound: BoundClass) -> Build:
-    """Reads the records noted by `keep_batch_keys`, in key order."""
+    """Reads the records noted by `keep_batch_keys`, in key order; on MySQL as they are now, and locks them."""
     keys = _batch_keys(bound)
-    where = bound.key[0].in_(sa.select(keys.c.key).select_from(keys))
-    return lambda columns: sa.select(*columns).select_from(bound.rows).where(where).order_by(*bound.key)
+    where = row_value(list(bound.key)).in_(sa.select(*keys.c).select_from(keys))
+    return lambda columns: _locking(
+        bound, sa.select(*columns).select_from(bound.rows).where(where).order_by(*bound.key)
+    )
 
 
 def select_batch_dependents(bound: BoundClass, dependent: BoundDependent) -> Build:
-    """Reads the dependent's rows of the records noted by `keep_batch_keys`."""
+    """Reads the dependent's rows of the records noted by `keep_batch_keys`; on MySQL as they are now, and locks them."""
     keys = _batch_keys(bound)
-    where = dependent.refers.in_(sa.select(keys.c.key).select_from(keys))
-    return lambda columns: sa.select(*columns).select_from(dependent.rows).where(where).order_by(dependent.refers)
+    where = dependent.refers.in_(sa.select(*keys.c).select_from(keys))
+    return lambda columns: _locking(
+        bound, sa.select(*columns).select_from(dependent.rows).where(where).order_by(dependent.refers)
+    )
 
 
 def delete_dependents(bound: BoundClass, dependent: BoundDependent) -> sa.Delete:
-    """SQLite: deletes the dependent's rows of the records noted by `keep_batch_keys`, and by now deleted themselves."""
+    """SQLite and MySQL: deletes the dependent's rows of the records noted by `keep_batch_keys`, and by now deleted
+    themselves."""
     keys = _batch_keys(bound)
-    return sa.delete(dependent.rows).where(dependent.refers.in_(sa.select(keys.c.key).select_from(keys)))
+    if bound.dialect == "mysql":  # which would look the keys up for every row of the table
+        return sa.delete(dependent.rows).where(dependent.refers == keys.c[0])
+    return sa.delete(dependent.rows).where(dependent.refers.in_(sa.select(*keys.c).select_from(keys)))
 
 
 def select_by_keys(bound: BoundClass) -> Build:
@@ -213,7 +242,30 @@ def _among_keys(bound: BoundClass) -> Bool:
 
 
 def _batch_keys(bound: BoundClass) -> sa.TableClause:
-    return temporary(bound.dialect, BATCH_KEYS, ("key",))
+    return temporary(bound.dialect, BATCH_KEYS, _places(bound))
+
+
+def _places(bound: BoundClass) -> list[str]:
+    """The names of the key's columns in the temporary table of a batch's keys."""
+    return [f"key_{place}" for place in range(len(bound.key))]
+
+
+def _is_noted(bound: BoundClass, keys: sa.TableClause) -> Bool:
+    return sa.and_(*(one == noted for one, noted in zip(bound.key, keys.c, strict=True)))
+
+
+def _locking(bound: BoundClass, select: sa.Select[Any]) -> sa.Select[Any]:
+    return select.with_for_update() if bound.dialect == "mysql" else select
+
+
+def _reads(condition: Bool, table: sa.TableClause) -> bool:
+    """Whether the condition looks into the table under another name (kin of the record, see `predicate.held`)."""
+    return any(
+        isinstance(one, sa.Alias)
+        and isinstance(one.element, sa.TableClause)
+        and (one.element.schema, one.element.name) == (table.schema, table.name)
+        for one in visitors.iterate(condition)
+    )
 
 
 def _goes_with(bound: BoundClass, dependent: BoundDependent, condition: Bool) -> Bool:
@@ -227,6 +279,7 @@ def _table(bound: BoundClass) -> sa.TableClause:
 
 
 def _by_key(bound: BoundClass, condition: Bool) -> Bool:
-    """The condition, so that SQLite walks the keys from one window to the next. It would take an index on the clock, and
-    sort all that has expired anew for each window. A CASE is opaque to its planner, and still stops at the first no."""
-    return sa.case((condition, raw("1")), else_=raw("0")) == raw("1") if bound.dialect == "sqlite" else condition
+    """The condition, so that SQLite and MySQL walk the keys from one window to the next. They would take an index on the
+    clock, and sort all that has expired anew for each window. A CASE is opaque to their planners, and still stops at the
+    first no."""
+    return condition if bound.dialect == "postgresql" else sa.case((condition, raw("1")), else_=raw("0")) == raw("1")

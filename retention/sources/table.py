@@ -35,6 +35,8 @@ class Column:
     nullable: bool
     generated: bool = False
     identity_always: bool = False
+    #: MariaDB: how text in it compares, and in which character set it stands
+    collation: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

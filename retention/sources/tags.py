@@ -13,7 +13,9 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 from retention.policy.tags import TagColumn, TagMatch, TagRules, TagTable
+from retention.sources import mariadb_tags
 from retention.sources.conditions import condition_sql
+from retention.sources.mariadb_types import text_of
 from retention.sources.sql import Bool, all_of, any_of, raw, string
 from retention.sources.table import Kind
 
@@ -62,12 +64,8 @@ def carries(bound: BoundClass, tag: str, zone: ZoneInfo) -> Bool:
             )
             return sa.and_(there, readable(bound))
         case TagColumn(column=column):
-            exact = (
-                _sqlite_carries(bound, column, tag)
-                if bound.dialect == "sqlite"
-                else f'coalesce({bound.source.text(tag)} COLLATE "C" = ANY ({_postgresql_list(bound, column)}), false)'
-            )
-            return raw(_usually(bound, column, lambda tags: tag in tags, exact))
+            told = _CARRIES[bound.dialect](bound, column, tag)
+            return raw(_usually(bound, column, lambda tags: tag in tags, told))
 
 
 def readable(bound: BoundClass) -> Bool:
@@ -88,14 +86,14 @@ def readable(bound: BoundClass) -> Bool:
                 .correlate_except(join.rows)
             )
         case TagColumn(column=column):
-            told = _sqlite_readable if bound.dialect == "sqlite" else _postgresql_readable
-            return raw(_usually(bound, column, lambda tags: True, told(bound, column)))
+            return raw(_usually(bound, column, lambda tags: True, _READABLE[bound.dialect](bound, column)))
 
 
 def tag_items(bound: BoundClass) -> tuple[sa.FromClause, sa.ColumnElement[Any], Bool]:
     """For a class whose tags stand in a column or table: what to join, the tag in it, and the join's condition.
 
-    A tag may come twice for one record: count records, not rows.
+    A tag may come twice for one record: count records, not rows. (On MySQL, whose tags in columns the census counts, of
+    join tables alone.)
     """
     source = bound.record_class.tags
     if isinstance(source, TagTable):
@@ -106,7 +104,7 @@ def tag_items(bound: BoundClass) -> tuple[sa.FromClause, sa.ColumnElement[Any], 
             join.rows.c[source.tag],
             sa.and_(join.refers == bound.key[0], join.rows.c[source.tag].is_not(None)),
         )
-    assert isinstance(source, TagColumn), "rules are counted one by one"
+    assert isinstance(source, TagColumn) and bound.dialect != "mysql", "rules are counted one by one"
     if bound.dialect == "sqlite":
         items = sa.func.json_each(raw(_sqlite_list(bound, source.column))).table_valued("value", "type", name="item")
         tag = raw(_sqlite_item(bound, source.column, "item.value"))
@@ -124,7 +122,8 @@ def tag_items(bound: BoundClass) -> tuple[sa.FromClause, sa.ColumnElement[Any], 
 def _usually(bound: BoundClass, column: str, says: Callable[[frozenset[str]], bool], exact: str) -> str:
     """``exact``, but what ``says`` tells of the texts whose tags are known: a comparison instead of taking them apart."""
     c, (yes, no) = bound.text(column), ("1", "0") if bound.dialect == "sqlite" else ("true", "false")
-    compared = f"{c} COLLATE BINARY" if bound.dialect == "sqlite" else f'{c}::text COLLATE "C"'
+    compared = {"sqlite": f"{c} COLLATE BINARY", "postgresql": f'{c}::text COLLATE "C"'}.get(bound.dialect)
+    compared = mariadb_tags.compared(bound, column) if compared is None else compared
     branches = ""
     for answer, truth in ((yes, True), (no, False)):
         texts = [bound.source.text(text) for text, tags in bound.usual_tags.items() if says(tags) is truth]
@@ -136,6 +135,8 @@ def _usually(bound: BoundClass, column: str, says: Callable[[frozenset[str]], bo
 def _compared(bound: BoundClass, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     if bound.dialect == "sqlite":
         return column.collate("BINARY")
+    if bound.dialect == "mysql":
+        return text_of(column)
     return sa.cast(column, sa.Text()).collate("C")
 
 
@@ -228,3 +229,11 @@ def _postgresql_list(bound: BoundClass, column: str) -> str:
         rf"regexp_split_to_array(btrim({c}::text, {_PG_SPACE}), '[ \t\r\n]*,[ \t\r\n]*'), '')"
         f" WHEN {c}::text ~ '{_JSON_LIST}' THEN ARRAY(SELECT jsonb_array_elements_text({c}::jsonb)) ELSE '{{}}'::text[] END)"
     )
+
+
+def _postgresql_carries(bound: BoundClass, column: str, tag: str) -> str:
+    return f'coalesce({bound.source.text(tag)} COLLATE "C" = ANY ({_postgresql_list(bound, column)}), false)'
+
+
+_CARRIES = {"sqlite": _sqlite_carries, "postgresql": _postgresql_carries, "mysql": mariadb_tags.carries}
+_READABLE = {"sqlite": _sqlite_readable, "postgresql": _postgresql_readable, "mysql": mariadb_tags.readable}

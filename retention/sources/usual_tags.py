@@ -30,6 +30,8 @@ def usual_tags(bound: BoundClass) -> Mapping[str, frozenset[str]]:
     column = bound.text(source.column)
     if bound.dialect == "sqlite":  # in hexadecimal, for it may not be UTF-8
         text = f"CASE WHEN typeof({column}) = 'text' THEN hex({column}) END"
+    elif bound.dialect == "mysql":
+        text = f"hex(convert({column} USING utf8mb4))"
     else:
         text = f"encode(convert_to({column}::text, 'UTF8'), 'hex')"
     first = sa.select(raw(text).label("tags")).select_from(bound.rows).limit(raw(str(_RECORDS))).subquery()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pymysql
+from sqlalchemy.engine import make_url
 
 
 def installed() -> bool:
@@ -75,6 +76,19 @@ class MariadbServer:
         """End it, and remove its data."""
         self.end(signal.SIGKILL)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def run(url: str, *statements: str) -> None:
+    """Run statements, as an application would; names may be in double quotes, as on the other databases."""
+    parts = make_url(url)
+    connection = pymysql.connect(
+        host=parts.host, port=parts.port or 3306, user=parts.username, password=parts.password or "",
+        database=parts.database, autocommit=True, charset="utf8mb4",
+    )  # fmt: skip
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SET sql_mode = concat(@@sql_mode, ',ANSI_QUOTES')")
+        for statement in statements:
+            cursor.execute(statement)
 
 
 def _program(name: str) -> str | None:

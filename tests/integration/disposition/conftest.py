@@ -97,6 +97,11 @@ TABLES = {
         "CREATE TABLE activity_comments (id BIGINT PRIMARY KEY, activity_id BIGINT REFERENCES activity_logs(id), body TEXT)",
         "CREATE INDEX ON activity_comments (activity_id)",
     ),
+    "mysql": (
+        "CREATE TABLE activity_logs (id BIGINT PRIMARY KEY, account_id INT, status VARCHAR(20), amount DECIMAL(12,2), note TEXT,"
+        " tags JSON, created_at DATETIME, closed_at DATETIME(6))",
+        "CREATE TABLE activity_comments (id BIGINT PRIMARY KEY, activity_id BIGINT REFERENCES activity_logs(id), body TEXT)",
+    ),
 }
 
 #: ids 1 to n: every third is a service note, one in five of these has expired; ids divisible by 1000 carry sales as well
@@ -114,6 +119,12 @@ FILL = {
         " (CASE WHEN i % 5 = 0 THEN '2026-01-15 10:00:00Z' ELSE '2026-09-15 10:00:00Z' END)::timestamptz, NULL"
         " FROM generate_series(1, {rows}) i",
         "INSERT INTO activity_comments SELECT id * 10, id, 'comment on ' || id FROM activity_logs WHERE id % 2 = 0",
+    ),
+    "mysql": (
+        "INSERT INTO activity_logs SELECT seq, seq % 50, IF(seq % 2, 'open', 'closed'), seq * 1.25, concat('note ', seq),"
+        " CASE WHEN seq % 1000 = 0 THEN '[\"service-note\",\"sales\"]' WHEN seq % 3 = 0 THEN '[\"service-note\"]' ELSE '[]' END,"
+        " IF(seq % 5 = 0, '2026-01-15 10:00:00', '2026-09-15 10:00:00'), NULL FROM seq_1_to_{rows}",
+        "INSERT INTO activity_comments SELECT id * 10, id, concat('comment on ', id) FROM activity_logs WHERE id % 2 = 0",
     ),
 }
 
@@ -217,6 +228,12 @@ class Site:
             if self.dialect == "sqlite":
                 columns = [row[0] for row in self.rows(f"SELECT name FROM pragma_table_info('{table}')")]
                 row = " || ',' || ".join(f"typeof({one}) || quote(CAST({one} AS BLOB))" for one in columns)
+            elif self.dialect == "mysql":
+                names = self.rows(
+                    "SELECT column_name AS n FROM information_schema.columns"
+                    f" WHERE table_schema = database() AND table_name = '{table}' ORDER BY ordinal_position"
+                )
+                row = "concat_ws(',', " + ", ".join(f"coalesce(quote({name}), 'null')" for (name,) in names) + ")"
             else:
                 row = "t::text"
             found[table] = [one[0] for one in self.rows(f"SELECT {row} AS r FROM {table} t ORDER BY id")]
@@ -297,6 +314,9 @@ class Site:
                 " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
             )
             self.wait(lambda: self.rows(waiting) == [(1,)], "the hold did not wait for the fence")
+        elif self.dialect == "mysql":
+            waiting = "SELECT count(*) AS n FROM information_schema.processlist WHERE state = 'User lock'"
+            self.wait(lambda: self.rows(waiting) == [(1,)], "the hold did not wait for the fence")
         else:  # which shows nobody who waits
             time.sleep(1.5)
         assert self.asked("SELECT state FROM hold") == [("pending",)], "the hold did not wait"
@@ -358,7 +378,7 @@ def _state(pid: int) -> str:
 def _make(tmp_path: Path, crm_url: str, run_sql: Callable[..., None], *, comments: bool) -> Site:
     folder = tmp_path / "site"
     (folder / "policies").mkdir(parents=True)
-    dialect = "sqlite" if crm_url.startswith("sqlite") else "postgresql"
+    dialect = crm_url.split(":")[0]
     run_sql(crm_url, *TABLES[dialect][: None if comments else 1])
     control = f"sqlite:///{folder / 'retention.db'}"
     (folder / "retention.yaml").write_text(

@@ -191,7 +191,7 @@ def test_a_column_that_a_hold_asks_for_and_that_is_gone_stops_the_run(plain_site
         reason="court",
         scope=Matching(where=parse_where("status=open"), records=(CLASS,)),
     )
-    plain_site.run_sql(plain_site.url, "ALTER TABLE activity_logs RENAME COLUMN status TO condition")
+    plain_site.run_sql(plain_site.url, "ALTER TABLE activity_logs RENAME COLUMN status TO state")
     config = plain_site.config
     config.write_text(config.read_text().replace("columns: [status,", "columns: ["))
     with pytest.raises(Refused, match='has no column "status"'):

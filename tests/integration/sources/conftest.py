@@ -24,6 +24,12 @@ def postgres(postgres_url: str) -> Source:
 
 
 @pytest.fixture
+def mariadb(mariadb_url: str) -> Source:
+    """A MariaDB database, for what that alone does."""
+    return open_source(SourceConfig(name="crm", url=mariadb_url, classes={}))
+
+
+@pytest.fixture
 def sqlite(sqlite_url: str) -> Source:
     """A SQLite file, for what that alone does."""
     return open_source(SourceConfig(name="crm", url=sqlite_url, classes={}))

@@ -63,15 +63,17 @@ def _forms(kind: str, unit: str | None, moment: datetime) -> list[str]:
     match kind:
         case "timestamptz":
             return [f"'{moment.isoformat()}'"]
-        case "timestamp":
+        case "timestamp(6) null":  # in UTC, as every session of ours is
+            return [f"'{moment.replace(tzinfo=None).isoformat(' ')}'"]
+        case "timestamp" | "datetime(6)":
             return [f"'{local.isoformat(' ')}'"]
         case "date":
             return [f"'{local.date()}'"]
         case "bigint" | "integer":
             return [str(count // per_unit), str(-(-count // per_unit))]
-        case "numeric":
+        case "numeric" | "decimal(40,9)":
             return [f"{count // per_unit}.{count % per_unit * (1_000_000 // per_unit):06}"]
-        case "double precision" | "real":
+        case "double precision" | "real" | "double" | "float":
             return [repr(seconds * 1_000_000 / per_unit)]
     plus = moment.astimezone(ZoneInfo("Asia/Kolkata"))
     return [
@@ -88,6 +90,8 @@ _POSTGRESQL = [(kind, unit) for unit in _UNITS for kind in ("bigint", "numeric",
 _POSTGRESQL += [(kind, unit) for unit in (None, *_FORMATS) for kind in ("text", "bytea")]
 _SQLITE = [(kind, unit) for unit in _UNITS for kind in ("integer", "real", "numeric")]
 _SQLITE += [("text", unit) for unit in _FORMATS]
+_MARIADB = [(kind, unit) for unit in _UNITS for kind in ("bigint", "decimal(40,9)", "double")]
+_MARIADB += [(kind, unit) for unit in (None, *_FORMATS) for kind in ("text", "blob")]
 
 
 def _compare(source: Source, session: Session, kind: str, unit: str | None) -> None:
@@ -125,8 +129,16 @@ def test_sqlite(sqlite: Source, sessions: Sessions, kind: str, unit: str | None)
     _compare(sqlite, sessions(sqlite), "text" if kind == "text" else kind, unit)
 
 
+@pytest.mark.parametrize(
+    ("kind", "unit"), [("timestamp(6) null", None), ("datetime(6)", None), ("date", None), ("float", "s"), *_MARIADB]
+)
+def test_mariadb(mariadb: Source, sessions: Sessions, kind: str, unit: str | None) -> None:
+    _compare(mariadb, sessions(mariadb), kind, unit)
+
+
 def _indexed(source: Source, session: Session) -> str:
-    session.execute("CREATE TABLE logs (id integer PRIMARY KEY, clock timestamp, tags text)")
+    kind = "datetime" if source.dialect.name == "mysql" else "timestamp"
+    session.execute(f"CREATE TABLE logs (id integer PRIMARY KEY, clock {kind}, tags text)")
     session.execute("CREATE INDEX by_clock ON logs (clock)")
     bound = bind(source, _declared(None), {})
     over = expired(bound, Retain(period=Period(days=90)), AS_OF, ZONE)
@@ -148,6 +160,15 @@ def test_an_index_of_postgresql_serves_the_cutoff(postgres: Source, postgres_url
         plan = "\n".join(row[0] for row in connection.execute(f"EXPLAIN {statement}".encode()))
     assert "by_clock" in plan
     assert "Index Cond: ((clock IS NOT NULL) AND (clock < " in plan
+
+
+def test_an_index_of_mariadb_serves_the_cutoff(mariadb: Source, sessions: Sessions) -> None:
+    session = sessions(mariadb)
+    statement = _indexed(mariadb, session)
+    session.execute("INSERT INTO logs SELECT seq, '2026-10-01 00:00:00', NULL FROM seq_1_to_2000")
+    session.execute("INSERT INTO logs VALUES (9999, '2020-01-01 00:00:00', NULL)")
+    [(_, _, _, access, _, key, *_)] = session.rows(f"EXPLAIN {statement}")
+    assert (access, key) == ("range", "by_clock")
 
 
 def test_a_hold_by_tag_covers_records_whose_tags_cannot_be_read(source: Source, sessions: Sessions) -> None:

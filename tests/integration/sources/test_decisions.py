@@ -234,22 +234,48 @@ _SQLITE = Shape(
         "customer": st.sampled_from(["1", "2", "42", "NULL", "'x'"]),
     },
 )
+#: TIMESTAMP holds 1970 to 2038
+_INSTANTS = st.datetimes(datetime(1970, 1, 2), datetime(2037, 12, 31)).map(lambda wall: _quoted(wall.isoformat(" ")))
+_MARIADB = Shape(
+    ddl="id bigint primary key, created datetime(6), closed timestamp(6) null, day date, stamp bigint, reading double, "
+    "exact decimal(40,7), status varchar(40), code char(8), amount decimal(40,6), flag boolean, customer int, tags {tags}",
+    cells={
+        "created": _WALLS.map(lambda wall: _quoted(wall.isoformat(" ")))
+        | st.sampled_from(
+            ["NULL", "'0000-00-00 00:00:00'", "'2024-02-31 10:00:00'", "'0000-01-01 00:00:00'", "'2020-00-10'"]
+        ),
+        "closed": _INSTANTS | st.sampled_from(["NULL", "'0000-00-00 00:00:00'"]),
+        "day": _DAYS.map(lambda day: _quoted(day.isoformat()))
+        | st.sampled_from(["NULL", "'0000-00-00'", "'2024-02-31'", "'2020-01-00'"]),
+        "stamp": _EPOCHS.map(str) | _ORNULL,
+        "reading": _FLOATS.map(lambda value: _quoted(repr(value))) | _ORNULL,
+        "exact": st.decimals(-(10**12), 10**12, places=7).map(str) | _ORNULL,
+        "status": (_TEXTS | st.sampled_from(["open ", "OPEN", "a"])).map(_quoted) | _ORNULL,
+        "code": st.sampled_from(["'open'", "'closed'", "NULL"]),
+        "amount": _AMOUNTS | _ORNULL,
+        "flag": st.sampled_from(["0", "1", "2", "NULL"]),
+        "customer": st.sampled_from(["1", "2", "42", "NULL"]),
+    },
+)
 #: tag source -> (type of the tags column, what may stand in it) by dialect; None: the dialect has no such column
 _TAG_CELLS: dict[str, dict[str, tuple[str, st.SearchStrategy[str]]]] = {
     "text": {
         "sqlite": ("text", _TAG_TEXTS.map(_quoted) | st.sampled_from(["NULL", "x'61'"])),
         "postgresql": ("text", _TAG_TEXTS.map(_quoted) | _ORNULL),
+        "mysql": ("text", _TAG_TEXTS.map(_quoted) | _ORNULL),
     },
     "json": {
         "sqlite": ("json", _JSON.map(_quoted) | st.sampled_from(["NULL", "'a,b'", "''", "5"])),
         "postgresql": ("jsonb", _JSON.map(_quoted) | _ORNULL),
+        "mysql": ("json", _JSON.map(_quoted) | _ORNULL),
     },
     "array": {
         "postgresql": ("text[]", _ARRAYS),
         "sqlite": ("", _TAG_TEXTS.map(_quoted) | st.sampled_from(["5", "1.5"])),
+        "mysql": ("set('a', 'b', 'c d', 'é')", st.sampled_from(["'a'", "'a,b'", "''", "'c d,é'", "NULL"])),
     },
-    "table": {"sqlite": ("text", _ORNULL), "postgresql": ("text", _ORNULL)},
-    "rules": {"sqlite": ("text", _ORNULL), "postgresql": ("text", _ORNULL)},
+    "table": {"sqlite": ("text", _ORNULL), "postgresql": ("text", _ORNULL), "mysql": ("text", _ORNULL)},
+    "rules": {"sqlite": ("text", _ORNULL), "postgresql": ("text", _ORNULL), "mysql": ("text", _ORNULL)},
 }
 
 # -- classes, policies, holds ----------------------------------------------------------------------------------------
@@ -434,7 +460,7 @@ class Stage:
 
     def __init__(self, source: Source, tag_source: str) -> None:
         self.source = source
-        self.shape = _SQLITE if source.dialect.name == "sqlite" else _POSTGRESQL
+        self.shape = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL, "mysql": _MARIADB}[source.dialect.name]
         kind, self.tag_cells = _TAG_CELLS[tag_source][source.dialect.name]
         self.tag_source = tag_source
         self.bound: dict[str, BoundClass] = {}

@@ -74,6 +74,7 @@ def test_a_window_goes_with_its_dependents(source: Source, sessions: Sessions, a
     _fill(session, action)
     bound = _bound(source)
     session.begin(write=True)
+    session.keep_definitions(bound.tables)
     assert _delete(session, bound, _tagged(bound, "x"), (2,)) == [2, 3, 2]
     session.commit()
     assert session.rows("SELECT id FROM logs ORDER BY id") == [(3,), (4,)]

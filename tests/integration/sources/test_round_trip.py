@@ -16,7 +16,7 @@ from retention.sources.read import Rows, Widen, read_rows
 from retention.sources.restored import insert_restored
 from retention.sources.source import Session, Source
 from retention.sources.sql import rows_of
-from retention.sources.table import Table
+from retention.sources.table import Kind, Table
 
 Sessions = Callable[[Source], Session]
 
@@ -65,6 +65,51 @@ _POSTGRESQL = {
 }  # fmt: skip
 
 
+#: MariaDB type -> literals of its values
+_MARIADB = {
+    "tinyint": ["-128", "127"],
+    "tinyint(1)": ["2"],
+    "smallint unsigned": ["65535"],
+    "mediumint": ["-8388608"],
+    "int(10) unsigned zerofill": ["4294967295", "7"],
+    "bigint": ["9223372036854775807", "-9223372036854775808"],
+    "bigint unsigned": ["18446744073709551615", "9223372036854775808", "0"],
+    "decimal(65,30)": ["-12345678901234567890123456789012345.000000000000000000000000000001"],
+    "decimal(12,2) unsigned": ["1.50"],
+    "float": ["0.1", "'-0'", "3.4028234e38", "1e-45", "16777217"],
+    "float(7,3)": ["1.0005"],
+    "double": ["0.1", "'-0'", "1.7976931348623157e308", "5e-324", "123456789.12345679"],
+    "double(20,3)": ["0.1"],
+    "bit(1)": ["b'1'", "b'0'"],
+    "bit(64)": ["b'1000000000000000000000000000000000000000000000000000000000000000'", "0"],
+    "year": ["0", "1901", "2155"],
+    "date": ["'0001-01-01'", "'9999-12-31'", "'0000-00-00'", "'2024-00-15'", "'2024-02-31'", "'0000-01-01'"],
+    "datetime": ["'2024-02-29 12:00:00'", "'0000-00-00 00:00:00'", "'2024-02-31 10:00:00'"],
+    "datetime(6)": ["'9999-12-31 23:59:59.999999'", "'0001-01-01 00:00:00.000001'"],
+    "timestamp(6) null": ["'1970-01-01 00:00:01.5'", "'2038-01-19 03:14:07.999999'"],
+    "timestamp null": ["'0000-00-00 00:00:00'", "'2024-10-27 01:30:00'"],
+    "time(6)": ["'-838:59:59.999999'", "'838:59:59'", "'00:00:00.000001'"],
+    "char(4)": ["'a'", "'é😀'", "''"],
+    "varchar(9)": ["'a  '", "''", "'A\\b''c\"%s'"],
+    "varchar(9) character set latin1": ["'é'", "X'8190'"],
+    "varchar(9) character set gbk": ["'中'", "'it''s'", "X'A2A0'"],
+    "varchar(9) character set utf16": ["'é'"],
+    "varchar(9) character set cp1251": ["'ж'", "X'98'"],
+    "longtext": ["repeat('é', 70000)", "CONVERT(X'610062' USING utf8mb4)"],
+    "binary(4)": ["X'00'", "X'00FF2000'"],
+    "varbinary(4)": ["X'00FF'", "''", "' '"],
+    "longblob": ["X'FFFE00'", "repeat(X'00', 70000)"],
+    "enum('a','it''s','é')": ["'it''s'", "'é'"],
+    "set('a','b','c')": ["'a,c'", "''"],
+    "json": ["'{\"b\": 1,  \"a\": [null, 1.10]}'"],
+    "uuid": ["'123e4567-e89b-12d3-a456-426655440000'"],
+    "inet4": ["'10.0.0.1'"],
+    "inet6": ["'::1'", "'2001:db8::ff00:42:8329'"],
+    "geometry": ["ST_GeomFromText('POINT(1.5 -2)', 4326)"],
+    "polygon": ["ST_GeomFromText('POLYGON((0 0,10 0,10 10,0 0))')"],
+}  # fmt: skip
+
+
 def _everything(session: Session, source: Source, table: Table) -> list[tuple[object, ...]]:
     """Every value as the database itself writes it, in key order."""
     return session.rows(_as_text(source, table))
@@ -79,6 +124,13 @@ def _as_text(source: Source, table: Table) -> sa.Select[tuple[object, ...]]:
         if source.dialect.name == "sqlite":
             number = sa.func.typeof(value).in_(["integer", "real"])
             text = sa.func.typeof(value) + " " + sa.case((number, sa.func.quote(value)), else_=sa.func.hex(value))
+        elif source.dialect.name == "mysql":
+            exact = one.type.startswith(("float", "double"))
+            by_bytes = one.kind in (Kind.TEXT, Kind.JSON, Kind.OTHER) and not one.type.startswith(
+                ("time", "bit", "uuid", "inet")
+            )
+            text = sa.cast(value.op("*")(sa.literal_column("1e0")) if exact else value, sa.Text())
+            text = sa.func.hex(value) if by_bytes else sa.func.bin(value) if one.type.startswith("bit") else text
         elif one.type in ("real", "double precision"):
             send = sa.func.float4send if one.type == "real" else sa.func.float8send
             text = sa.cast(send(value), sa.Text())
@@ -121,6 +173,38 @@ def test_every_type_of_postgresql(postgres: Source, all_types: Session, declared
     assert _everything(all_types, postgres, table) == before
     assert len(before) == len(values)
     assert found.rows.schema.field(1).type in _CANONICAL
+
+
+@pytest.mark.parametrize("declared", sorted(_MARIADB))
+def test_every_type_of_mariadb(mariadb: Source, sessions: Sessions, declared: str) -> None:
+    session = sessions(mariadb)
+    session.execute(f'CREATE TABLE t (id integer primary key, "va""l%ue" {declared})')
+    values = [*_MARIADB[declared], "NULL"]
+    for number, value in enumerate(values):
+        session.execute(f"INSERT INTO t VALUES ({number}, {value})")
+    table = mariadb.table("t")
+    assert table is not None
+    before = _everything(session, mariadb, table)
+    found = _take_and_restore(session, mariadb, table)
+    assert _everything(session, mariadb, table) == before
+    assert len(before) == len(values)
+    assert found.rows.schema.field(1).type in _CANONICAL
+
+
+def test_generated_columns_of_mariadb(mariadb: Source, sessions: Sessions) -> None:
+    session = sessions(mariadb)
+    session.execute(
+        "CREATE TABLE t (id bigint PRIMARY KEY AUTO_INCREMENT, a integer, moment timestamp ON UPDATE current_timestamp,"
+        " twice integer AS (a * 2) STORED, thrice integer AS (a * 3))"
+    )
+    session.execute("INSERT INTO t (id, a, moment) VALUES (0, 1, '2020-01-01'), (5, NULL, '2021-01-01')")
+    table = mariadb.table("t")
+    assert table is not None
+    _take_and_restore(session, mariadb, table)
+    assert session.rows("SELECT id, a, cast(moment AS char) AS m, twice, thrice FROM t ORDER BY id") == [
+        (0, 1, "2020-01-01 00:00:00", 2, 3),
+        (5, None, "2021-01-01 00:00:00", None, None),
+    ]
 
 
 #: the types that the digest of a row knows

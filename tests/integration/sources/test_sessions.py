@@ -89,8 +89,8 @@ def test_a_temporary_table_never_replaces_one_of_the_application(source: Source,
     session.execute('INSERT INTO "held; x" VALUES (7)')
     for keys in ([1, 2], [3]):
         session.load_temporary("held; x", pa.table({"id": keys}))
-    temporary = "temp" if source.dialect.name == "sqlite" else "pg_temp"
-    assert session.rows(f'SELECT id FROM {temporary}."held; x"') == [(3,)]
+    temporary = {"sqlite": "temp.", "postgresql": "pg_temp.", "mysql": ""}[source.dialect.name]
+    assert session.rows(f'SELECT id FROM {temporary}"held; x"') == [(3,)]
     assert sessions(source).rows('SELECT id FROM "held; x"') == [(7,)]
 
 
@@ -186,9 +186,10 @@ def test_odd_file_names_are_file_names(tmp_path: Path) -> None:
     assert path.stat().st_size > 0
 
 
+@pytest.mark.parametrize("kind", ["postgresql", "mysql"])
 @pytest.mark.parametrize("password", ["s3cret", "s%20e"])
-def test_no_failure_shows_a_password(password: str) -> None:
-    source = open_source(SourceConfig(name="crm", url=f"postgresql://u:{password}@127.0.0.1:1/crm", classes={}))
+def test_no_failure_shows_a_password(kind: str, password: str) -> None:
+    source = open_source(SourceConfig(name="crm", url=f"{kind}://u:{password}@127.0.0.1:1/crm", classes={}))
     with pytest.raises(SourceFailed) as caught:
         source.session()
     assert "127.0.0.1" in caught.value.message
@@ -197,7 +198,15 @@ def test_no_failure_shows_a_password(password: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["mysql://u:s3cret@h/d", "nonsense s3cret", "sqlite://", "sqlite:///:memory:", "postgresql://u:s3cret@h:x/d"]
+    "url",
+    [
+        "oracle://u:s3cret@h/d",
+        "mysql://u:s3cret@h",
+        "nonsense s3cret",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "postgresql://u:s3cret@h:x/d",
+    ],
 )
 def test_urls_that_mean_no_database_of_ours_are_refused_and_not_shown(url: str) -> None:
     with pytest.raises(InputError) as caught:

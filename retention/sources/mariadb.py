@@ -1,0 +1,448 @@
+"""MariaDB 10.6 or later, and MySQL 8, through PyMySQL. Named locks are the fences.
+
+One path for both servers: what is due is noted in a temporary table, locked and read, then deleted under the whole
+predicate; the counts must agree (`disposition/cut.py`). `DELETE ... RETURNING` gains 8% on MariaDB, and MySQL has none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+import socket
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pymysql
+import sqlalchemy as sa
+from sqlalchemy.dialects.mysql.base import MySQLDialect
+from sqlalchemy.engine import make_url
+from sqlalchemy.sql import Executable
+
+from retention.errors import SourceFailed
+from retention.failpoint import failpoint
+from retention.sources import mariadb_types
+from retention.sources.column_entry import Travels
+from retention.sources.mariadb_arrow import arrow_table
+from retention.sources.mariadb_clock import double
+from retention.sources.mariadb_failures import failure
+from retention.sources.mariadb_rights import mariadb_lacks
+from retention.sources.mariadb_schema import read_actions, read_table, read_tables
+from retention.sources.rights import Lack, Need
+from retention.sources.source import Outcome, Session, Source, SourceBusy, fence_key, names
+from retention.sources.sql import column as sa_column
+from retention.sources.table import Column, Table
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+#: What a literal, a value's text and a comparison mean must not depend on the server's or a user's settings. Dates that do
+#: not exist, and zero as a number of a row, come back from an archive as they were.
+_MODES = (
+    "ANSI_QUOTES", "PIPES_AS_CONCAT", "NO_BACKSLASH_ESCAPES", "STRICT_ALL_TABLES", "NO_ENGINE_SUBSTITUTION",
+    "NO_AUTO_VALUE_ON_ZERO", "ALLOW_INVALID_DATES",
+)  # fmt: skip
+_SETTINGS = {
+    "sql_mode": f"'{','.join(_MODES)}'",
+    # a TIMESTAMP is another wall time in another session's zone
+    "time_zone": "'+00:00'",
+    "lock_wait_timeout": "10",
+    "innodb_lock_wait_timeout": "10",
+    # settings by which a server may answer with less than was asked for, or do other than was said
+    "sql_select_limit": "18446744073709551615",
+    "sql_auto_is_null": "0",
+    "sql_safe_updates": "0",
+    "sql_big_selects": "1",
+    "completion_type": "'NO_CHAIN'",
+    "foreign_key_checks": "1",
+    "unique_checks": "1",
+}
+_MARIADB_SETTINGS = {
+    # a suspended worker does not keep its locks for ever
+    "idle_transaction_timeout": "600",
+    "system_versioning_asof": "DEFAULT",
+    "default_regex_flags": "''",
+}
+
+#: so many batches may work on one class at a time. A named lock is exclusive: a batch takes one, a hold takes all
+SLOTS = 8
+
+#: of the options that a URL may have, those that the driver takes
+_OPTIONS = frozenset({"unix_socket", "ssl_ca", "ssl_cert", "ssl_key", "ssl_verify_cert", "ssl_verify_identity"})
+#: SQLAlchemy's word, which changes nothing here: the session's character set is utf8mb4
+_IGNORED = frozenset({"charset"})
+
+#: as `retention.url.LIBPQ` tells PostgreSQL's driver: a server that is gone without a word is noticed within two minutes
+_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6, "TCP_USER_TIMEOUT": 120_000}
+
+_IN_TRANSACTION = 1
+_TOO_LARGE = 1301
+
+#: bytes of one INSERT, well below the least max_allowed_packet in use
+_INSERT_BYTES = 512 * 2**10
+
+
+class MariadbSession(Session):
+    """One connection to the server, in autocommit but for the transactions that `begin` opens."""
+
+    def __init__(self, source: MariadbSource, connection: pymysql.Connection[Any]) -> None:
+        self._source = source
+        #: the driver tells the server's state by attributes that its type stubs do not know
+        self._connection: Any = connection
+        self._open = False
+        self._closed = False
+        #: a statement of this transaction failed; after some failures the server has rolled it back, and would take
+        #: the next statement by itself
+        self._spoilt = False
+        self._fenced = False
+        #: references are watched by this project, not by the server (`keep_definitions`)
+        self._unchecked = False
+        self._temporary: set[str] = set()
+
+    def begin(self, *, write: bool) -> None:
+        """For writing READ COMMITTED: what is read before it is locked takes no locks, and every later statement sees the
+        latest rows, as locking reads and DELETE always do; so they agree. For reading REPEATABLE READ: one state."""
+        level = "READ COMMITTED" if write else "REPEATABLE READ"
+        self.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
+        self.execute("START TRANSACTION" if write else "START TRANSACTION WITH CONSISTENT SNAPSHOT")
+        self._open, self._spoilt = True, False
+
+    def keep_definitions(self, tables: Sequence[Table]) -> None:
+        # a transaction's first look at a table takes its metadata lock, against which ALTER TABLE and CREATE TRIGGER wait
+        for table in tables:
+            self.rows(f"SELECT 1 AS one FROM {self._source.place(table)} LIMIT 0")
+        # MariaDB lets a foreign key to the table come nevertheless. Without the server's checks it cannot delete what was
+        # not archived; binding and `refuse_drift` see to it that every reference is declared, and the records go first.
+        self.execute("SET foreign_key_checks = 0")
+        self._unchecked = True
+
+    def actions(self, tables: Sequence[Table] | None = None) -> Mapping[str, str]:
+        return read_actions(self, self._source.text, tables)
+
+    def lacks(self, tables: Sequence[Table], need: Need) -> Iterable[Lack]:
+        return mariadb_lacks(self, tables, need)
+
+    def share_fence(self, addresses: Sequence[str]) -> None:
+        for address in names(addresses):
+            slots = random.sample(range(SLOTS), SLOTS)
+            if not any(self._lock(address, slot, 0) for slot in slots) and not self._lock(address, slots[0], 10):
+                raise SourceBusy(
+                    f"{self._source.name}: {SLOTS} batches work on {address}, or a hold is being placed",
+                    hint="it is tried again",
+                )
+
+    def pass_fence(self, addresses: Sequence[str]) -> None:
+        deadline = time.monotonic() + 60
+        try:
+            for address in names(addresses):
+                for slot in range(SLOTS):
+                    # in the order in which batches take them, and the server serves those who wait in turn
+                    if not self._lock(address, slot, max(0, math.ceil(deadline - time.monotonic()))):
+                        raise SourceFailed(
+                            f"{self._source.name}: a batch that was under way did not end within 60 seconds",
+                            hint="try again; SHOW PROCESSLIST shows who is connected",
+                        )
+        finally:
+            self._release()
+
+    def rows(self, statement: Executable | str) -> list[tuple[Any, ...]]:
+        columns = self.arrow(statement).columns
+        try:
+            return list(zip(*(column.to_pylist() for column in columns), strict=True))
+        except (OverflowError, ValueError) as error:
+            self._spoilt = True
+            raise SourceFailed(f"{self._source.name}: a value cannot be read: {error}") from error
+
+    def arrow(self, statement: Executable | str) -> pa.Table:
+        with self._failures(), self._connection.cursor() as cursor:
+            self._run(cursor, statement)
+            found: Any = cursor._result
+            table = arrow_table(found.fields, cursor.fetchall())
+            warned = found.warning_count
+            failpoint("source.answered", OSError)
+        if warned:
+            self._refuse_truncated()
+        return table
+
+    def execute(self, statement: Executable | str) -> int:
+        with self._failures(), self._connection.cursor() as cursor:
+            changed = self._run(cursor, statement)
+            failpoint("source.answered", OSError)
+        if self._open and not self._connection.server_status & _IN_TRANSACTION:
+            self._spoilt = True
+            raise SourceFailed(f"{self._source.name}: the server ended the transaction by itself")
+        return changed
+
+    def load_temporary(self, name: str, rows: pa.Table) -> None:
+        quoted = self._source.quoted(name)
+        self.execute(f"DROP TEMPORARY TABLE IF EXISTS {quoted}")
+        columns = [(self._source.quoted(one), _temporary_type(rows[one])) for one in rows.column_names]
+        # a DELETE looks each record's key up in it
+        short = len(columns) <= 3 and not any("TEXT" in kind or "BLOB" in kind for _, kind in columns)
+        index = f", KEY ({', '.join(column for column, _ in columns)})" if short else ""
+        declared = ", ".join(f"{column} {kind}" for column, kind in columns)
+        self.execute(f"CREATE TEMPORARY TABLE {quoted} ({declared}{index}) ENGINE = InnoDB")
+        self._temporary.add(quoted)
+        for values in _chunks(rows):
+            self.execute(f"INSERT INTO {quoted} VALUES {values}")
+
+    def deleted_in_transaction(self, table: Table) -> int | None:
+        return None
+
+    def transaction_id(self) -> str | None:
+        return None
+
+    def commit(self) -> None:
+        if self._spoilt:
+            raise SourceFailed(f"{self._source.name}: the transaction failed before and cannot be committed")
+        with self._failures():
+            self._connection.query("COMMIT")
+        self._open = False
+        with contextlib.suppress(SourceFailed):  # it is committed, whatever becomes of the connection now
+            self._ended()
+
+    def rollback(self) -> None:
+        if self._closed:
+            return
+        was_open, self._open, self._spoilt = self._open, False, False
+        if was_open:
+            # where the connection is gone, so is the transaction; the next statement says so
+            with contextlib.suppress(SourceFailed):
+                with self._failures():
+                    self._connection.query("ROLLBACK")
+                # a rollback empties temporary tables and leaves them standing: nobody may take such a one for the holds
+                for name in sorted(self._temporary):
+                    self.execute(f"DROP TEMPORARY TABLE IF EXISTS {name}")
+                self._temporary.clear()
+                self._ended()
+            self._spoilt = False
+
+    def close(self) -> None:
+        if not self._closed:
+            self.rollback()
+            self._closed = True
+            with contextlib.suppress(pymysql.Error, OSError):
+                self._connection.close()
+
+    def _ended(self) -> None:
+        """Give back what a transaction had taken, once it is over for the server."""
+        if self._unchecked:
+            self.execute("SET foreign_key_checks = 1")
+            self._unchecked = False
+        self._release()
+
+    def _lock(self, address: str, slot: int, seconds: int) -> bool:
+        self._fenced = True
+        [(got,)] = self.rows(f"SELECT GET_LOCK('retention:{fence_key(address)}:{slot}', {seconds}) AS got")
+        return bool(got == 1)
+
+    def _release(self) -> None:
+        if self._fenced:
+            self.rows("SELECT RELEASE_ALL_LOCKS() AS released")
+            self._fenced = False
+
+    def _run(self, cursor: Any, statement: Executable | str) -> int:
+        text = self._source.compile(statement)
+        if self._open and self._spoilt:
+            raise SourceFailed(f"{self._source.name}: the transaction failed before")
+        failpoint("source.statement", OSError)
+        return int(cursor.execute(text))
+
+    def _refuse_truncated(self) -> None:
+        """Raise SourceFailed where the server put null in the place of a value that was too large for it."""
+        with self._failures(), self._connection.cursor() as cursor:
+            cursor.execute("SHOW WARNINGS")
+            numbers = {int(row[1]) for row in cursor.fetchall()}
+            if _TOO_LARGE in numbers:
+                raise pymysql.OperationalError(_TOO_LARGE, "")
+
+    def _failures(self) -> contextlib.AbstractContextManager[None]:
+        return _Translated(self)
+
+
+class _Translated(contextlib.AbstractContextManager[None]):
+    """Turns what the driver raises into SourceFailed, and marks the transaction as spoilt."""
+
+    def __init__(self, session: MariadbSession) -> None:
+        self._session = session
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            return
+        session = self._session
+        session._spoilt = True
+        if isinstance(error, pymysql.Error):
+            number = error.args[0] if error.args and isinstance(error.args[0], int) else None
+            text = str(error.args[1]) if len(error.args) > 1 else ""
+            raise failure(session._source.name, number, text) from error
+        if isinstance(error, UnicodeEncodeError):
+            raise SourceFailed(f"{session._source.name}: a value is no text that a statement can carry") from error
+        if isinstance(error, OSError | ValueError):
+            raise failure(session._source.name, 2013, "") from error
+        if not isinstance(error, SourceFailed):
+            # Ctrl-C in the middle of an answer: what would be read next is the rest of it
+            session._connection._force_close()
+
+
+class MariadbSource(Source):
+    """One database of a MariaDB or MySQL server. ``url`` is SQLAlchemy's form, any driver."""
+
+    def __init__(self, name: str, url: str) -> None:
+        self.name = name
+        self._url = make_url(url)
+        # "named" does not double the percent signs in literals, as the styles of %s would
+        self.dialect = MySQLDialect(paramstyle="named")
+        # NO_BACKSLASH_ESCAPES is on in every session: a backslash is a backslash
+        self.dialect._backslash_escapes = False
+
+    def session(self) -> MariadbSession:
+        try:
+            connection = self._connect()
+        except (pymysql.Error, OSError, ValueError) as error:
+            number = error.args[0] if isinstance(error, pymysql.Error) and error.args else None
+            if number in (1044, 1045, 1049, 1698, 1040, 1203, 1053):
+                raise failure(self.name, number, str(error.args[1])) from error
+            raise SourceFailed(
+                f"{self.name}: cannot connect to {self._place}",
+                hint="is the server up, and are host, port and database in the source's url right?",
+            ) from error
+        session = MariadbSession(self, connection)
+        try:
+            [(version,)] = session.rows("SELECT version() AS v")
+            mariadb = "mariadb" in version.lower()
+            _refuse_old(self.name, version, mariadb=mariadb)
+            settings = _SETTINGS | (_MARIADB_SETTINGS if mariadb else {})
+            session.execute(f"SET {', '.join(f'SESSION {name} = {value}' for name, value in settings.items())}")
+        except SourceFailed:
+            session.close()
+            raise
+        return session
+
+    def tables(self) -> list[str]:
+        with contextlib.closing(self.session()) as session:
+            return read_tables(session)
+
+    def table(self, name: str) -> Table | None:
+        with contextlib.closing(self.session()) as session:
+            return read_table(session, name, self.text)
+
+    def projection(
+        self, column: Column, *, wide: frozenset[str] = frozenset()
+    ) -> tuple[sa.ColumnElement[Any], Travels]:
+        return mariadb_types.travels(column, sa_column(column.name), wide=column.name in wide)
+
+    def outcome(self, transaction_id: str) -> Outcome:
+        """These servers give a transaction no name that outlives it; recovery looks for the keys instead."""
+        return Outcome.UNKNOWN
+
+    def quoted(self, name: str) -> str:
+        """An identifier in quotes."""
+        return self.dialect.identifier_preparer.quote_identifier(name)
+
+    def place(self, table: Table) -> str:
+        """The table with its database, in quotes."""
+        return f"{self.quoted(str(table.schema))}.{self.quoted(table.bare_name)}"
+
+    def _connect(self) -> pymysql.Connection[Any]:
+        url = self._url
+        if not url.database:
+            raise SourceFailed(f"{self.name}: the url names no database", hint="write mysql://user@host/database")
+        options = {key: value for key, value in url.query.items() if key not in _IGNORED}
+        unknown = sorted(set(options) - _OPTIONS)
+        if unknown:
+            raise SourceFailed(
+                f"{self.name}: the url has an option that is not known, {unknown[0]}",
+                hint=f"take it away; known are {', '.join(sorted(_OPTIONS))}",
+            )
+        given: dict[str, Any] = {
+            key: str(value).lower() in ("1", "true", "yes") if key.startswith("ssl_verify") else value
+            for key, value in options.items()
+        }
+        connection = pymysql.connect(
+            host=url.host or "localhost",
+            port=url.port or 3306,
+            user=url.username or "",
+            password=url.password or "",
+            database=url.database,
+            charset="utf8mb4",
+            collation="utf8mb4_bin",
+            use_unicode=False,
+            conv={},
+            autocommit=True,
+            connect_timeout=10,
+            program_name="retention",
+            **given,
+        )
+        wire: Any = connection._sock  # type: ignore[attr-defined]
+        if wire.family != socket.AF_UNIX:
+            for option, value in _KEEPALIVE.items():
+                if hasattr(socket, option):  # not every system has all of them
+                    wire.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+        return connection
+
+    @property
+    def _place(self) -> str:
+        return f"database {self._url.database} on {self._url.host or 'the local socket'}"
+
+
+def _refuse_old(source: str, version: str, *, mariadb: bool) -> None:
+    numbers = version.removeprefix("5.5.5-").split("-")[0].split(".")
+    least = (10, 6) if mariadb else (8, 0)
+    if tuple(int(one) for one in numbers[:2]) < least:
+        raise SourceFailed(
+            f"{source}: the server is {'MariaDB' if mariadb else 'MySQL'} {'.'.join(numbers)}",
+            hint="MariaDB 10.6 or MySQL 8.0, or later, is needed",
+        )
+
+
+def _temporary_type(values: pa.ChunkedArray) -> str:
+    kind = values.type
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind):
+        return "BIGINT"
+    if pa.types.is_floating(kind):
+        return "DOUBLE"
+    if pa.types.is_date(kind):
+        return "DATE"
+    if pa.types.is_timestamp(kind):
+        return "DATETIME(6)"
+    if pa.types.is_binary(kind):
+        return "LONGBLOB"
+    longest = pc.max(pc.utf8_length(values)).as_py() or 0
+    length = "LONGTEXT" if longest > 250 else f"VARCHAR({max(longest, 1)})"
+    return f"{length} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+
+
+def _chunks(rows: pa.Table) -> list[str]:
+    """The rows as lists of VALUES, none longer than need be."""
+    chunks: list[list[str]] = []
+    room = 0
+    for values in zip(*(_literals(column) for column in rows.columns), strict=True):
+        text = f"({', '.join(values)})"
+        if len(text) > room:
+            chunks.append([])
+            room = _INSERT_BYTES
+        chunks[-1].append(text)
+        room -= len(text)
+    return [", ".join(chunk) for chunk in chunks]
+
+
+def _literals(values: pa.ChunkedArray) -> list[str]:
+    """Text and bytes by their bytes, which no character set and no quoting changes."""
+    kind = values.type
+    if pa.types.is_string(kind):
+        values = values.cast(pa.binary())
+        kind = values.type
+    if pa.types.is_binary(kind):
+        return ["NULL" if one is None else f"X'{one.hex()}'" for one in values.to_pylist()]
+    if pa.types.is_timestamp(kind):
+        values = values.cast(pa.timestamp("us"))
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        return ["NULL" if one is None else f"'{one}'" for one in values.to_pylist()]
+    if pa.types.is_floating(kind):
+        return ["NULL" if one is None else double(one) for one in values.to_pylist()]
+    return ["NULL" if one is None else str(int(one)) for one in values.to_pylist()]
