@@ -12,6 +12,7 @@ import random
 import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -32,6 +33,7 @@ from retention.sources.mariadb_failures import failure
 from retention.sources.mariadb_rights import mariadb_lacks
 from retention.sources.mariadb_schema import read_actions, read_table, read_tables
 from retention.sources.rights import Lack, Need
+from retention.sources.server import Server
 from retention.sources.source import Outcome, Session, Source, SourceBusy, fence_key, names
 from retention.sources.sql import column as sa_column
 from retention.sources.table import Column, Table
@@ -124,6 +126,23 @@ class MariadbSession(Session):
 
     def lacks(self, tables: Sequence[Table], need: Need) -> Iterable[Lack]:
         return mariadb_lacks(self, tables, need)
+
+    def server(self) -> Server:
+        [(version, zone, now, flushed)] = self.rows(
+            "SELECT version() AS v, CASE @@global.time_zone WHEN 'SYSTEM' THEN @@system_time_zone ELSE @@global.time_zone END"
+            " AS z, utc_timestamp(6) AS now, @@innodb_flush_log_at_trx_commit AS f"
+        )
+        what = "innodb_flush_log_at_trx_commit is not 1: a crash of the machine loses what was committed, evidence of it stays"
+        risks = () if flushed == 1 else (Lack(what=what, remedy="SET GLOBAL innodb_flush_log_at_trx_commit = 1;"),)
+        name = "" if "mariadb" in version.lower() else "MySQL "
+        return Server(version=f"{name}{version}", zone=zone, now=now.replace(tzinfo=UTC), risks=risks)
+
+    def table_bytes(self, table: Table) -> int:
+        [(size,)] = self.rows(
+            "SELECT coalesce(data_length, 0) AS n FROM information_schema.tables"
+            f" WHERE table_schema = {self._source.text(str(table.schema))} AND table_name = {self._source.text(table.bare_name)}"
+        )
+        return int(size)
 
     def share_fence(self, addresses: Sequence[str]) -> None:
         for address in names(addresses):

@@ -43,6 +43,10 @@ def read_table(session: Session, name: str, literal: Callable[[str], str]) -> Ta
     at = f"table_schema = {literal(schema)} AND table_name = {literal(bare)}"
     indexes = _indexes(session, at)
     references = read_references(session, literal, schema, bare, here)
+    triggers = session.rows(
+        "SELECT trigger_name AS name, event_manipulation AS event FROM information_schema.triggers"
+        f" WHERE event_object_schema = {literal(schema)} AND event_object_table = {literal(bare)} ORDER BY 1"
+    )
     return Table(
         name=_full(schema, bare, here),
         schema=schema,
@@ -53,13 +57,8 @@ def read_table(session: Session, name: str, literal: Callable[[str], str]) -> Ta
         referenced_by=tuple(one for one, parent, _ in references if parent == (schema, bare)),
         refers_to=tuple(one for one, _, child in references if child == (schema, bare)),
         relation=_relation(relation, engine, options or ""),
-        delete_triggers=tuple(
-            row[0]
-            for row in session.rows(
-                "SELECT trigger_name AS name FROM information_schema.triggers WHERE event_manipulation = 'DELETE'"
-                f" AND event_object_schema = {literal(schema)} AND event_object_table = {literal(bare)} ORDER BY 1"
-            )
-        ),
+        delete_triggers=tuple(name for name, event in triggers if event == "DELETE"),
+        insert_triggers=tuple(name for name, event in triggers if event == "INSERT"),
         indexes=tuple(dict.fromkeys(key for _, key, _ in indexes)),
         estimated_rows=None if rows is None else int(rows),
     )

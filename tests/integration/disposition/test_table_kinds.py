@@ -297,8 +297,8 @@ def test_a_table_that_inherits_is_a_table_of_its_own(postgresql_site: Any) -> No
 
 
 def test_a_unique_index_without_nulls_is_a_key_where_it_is_declared(plain_site: Any) -> None:
-    kind = "TEXT" if plain_site.dialect == "sqlite" else "TIMESTAMPTZ"
-    tags = "TEXT" if plain_site.dialect == "sqlite" else "TEXT[]"
+    kind = {"sqlite": "TEXT", "postgresql": "TIMESTAMPTZ", "mysql": "DATETIME(6)"}[plain_site.dialect]
+    tags = {"sqlite": "TEXT", "postgresql": "TEXT[]", "mysql": "JSON"}[plain_site.dialect]
     plain_site.run_sql(
         plain_site.url,
         "DROP TABLE activity_logs",
