@@ -21,7 +21,7 @@ from retention.policy.read_bounds import read_bounds
 from retention.policy.read_class import read_class
 from retention.policy.record_class import RecordClass
 from retention.policy.throttle import Throttle, read_throttle
-from retention.url import UrlError, bucket_and_prefix, redact, resolve_url
+from retention.url import MYSQL, UrlError, bucket_and_prefix, database_of, redact, resolve_url
 
 __all__ = [
     "ArchiveConfig",
@@ -41,8 +41,7 @@ _REQUIRED = {
 _OPTIONAL = ("control", "broker", "fiscal_year_starts", "hold_release_grace", "minimums", "maximums", "archives")
 _OF_SOURCE = ("max_workers", "throttle")
 _OF_S3 = ("endpoint", "region", "lock")
-_DATABASES = ("postgresql", "sqlite")
-_SOURCES = (*_DATABASES, "mysql", "mariadb")
+_DATABASES = ("postgresql", "sqlite", *MYSQL)
 _CONTROL = "sqlite:///retention.db"
 _BROKER = "memory://"
 _GRACE = timedelta(days=30)
@@ -198,18 +197,21 @@ class _Reader:
 
     def one_database_each(self, control: str, sources: Mapping[str, SourceConfig]) -> None:
         """A database under two names would have two sets of policies and holds that do not know of each other; and two
-        SQLite libraries (the control database has its own) in one file would drop each other's locks."""
+        SQLite libraries (the control database has its own) in one file would drop each other's locks. In MariaDB and MySQL,
+        where a database is what a schema is elsewhere, the control database's tables would stand among the source's."""
         node = self.entries.get("sources")
-        urls = {control: "the control database"} if control.startswith("sqlite") else {}
+        alone = control.startswith(("sqlite", *MYSQL))
+        known = {database_of(control): "the control database"} if alone else {}
         for name, source in sources.items():
-            if source.url in urls and isinstance(node, Block):
+            database = database_of(source.url)
+            if database in known and isinstance(node, Block):
                 self.form.refuse(
                     node.keys[name],
-                    f'the source "{name}" is the same database as {urls[source.url]}',
+                    f'the source "{name}" is the same database as {known[database]}',
                     "name each database once, with all of its classes",
                 )
             elif source.url:
-                urls[source.url] = f'the source "{name}"'
+                known[database] = f'the source "{name}"'
 
     def url(self, node: Node | None, what: str, schemes: Collection[str], default: str) -> str:
         text = default if node is None else self.form.text(node, what, "a URL")
@@ -262,7 +264,7 @@ class _Reader:
         for name, node in self.named("sources", "the source").items():
             entries = self.form.block(node, f'the source "{name}"', required=required, optional=_OF_SOURCE) or {}
             classes = self.named_below(entries["classes"], '"classes"', "the class") if "classes" in entries else {}
-            url = self.url(entries["url"], '"url"', _SOURCES, "") if "url" in entries else ""
+            url = self.url(entries["url"], '"url"', _DATABASES, "") if "url" in entries else ""
             read = {one: read_class(self.form, entry, name, one) for one, entry in classes.items()}
             sqlite, postgresql = url.startswith("sqlite"), url.startswith("postgresql")
             throttle = entries.get("throttle")

@@ -34,6 +34,8 @@ _FOREIGN = {
     "clickhouse": "ClickHouse",
     "duckdb": "DuckDB",
 }
+#: what URLs of a MariaDB or MySQL begin with, before any ``+driver``
+MYSQL = ("mysql", "mariadb")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _USER_PASSWORD = re.compile(r"(://[^:/?#@]*):(.*)@", re.DOTALL)
 _SECRET_FIELD = re.compile(
@@ -93,6 +95,16 @@ def resolve_url(text: str, environ: Mapping[str, str], folder: Path, schemes: Co
             "host or port of the URL cannot be read", "write it as in postgresql://user@host:5432/database"
         ) from None
     return url
+
+
+def database_of(url: str) -> str:
+    """The same text for URLs that mean the same database, as far as they show it: in MariaDB and MySQL, whose names that URLs
+    begin with are many, by host, port and name, whoever connects; else the URL itself."""
+    parts = urlsplit(url)
+    if parts.scheme.split("+")[0] not in MYSQL or "unix_socket" in parts.query:
+        return url
+    host = parts.hostname or "localhost"
+    return f"mysql://{'127.0.0.1' if host == 'localhost' else host}:{parts.port or 3306}{parts.path}"
 
 
 def bucket_and_prefix(url: str) -> tuple[str, str]:

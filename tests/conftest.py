@@ -95,6 +95,40 @@ def mariadb_url(mariadb_server: MariadbServer) -> Iterator[str]:
         cursor.execute(f"DROP DATABASE {name}")
 
 
+@pytest.fixture(scope="session")
+def shared_mariadb_control(mariadb_server: MariadbServer) -> tuple[str, dict[str, list[tuple[object, ...]]]]:
+    """The name of a database that was upgraded to be a control database, and the rows of its tables: making one takes
+    seconds, emptying one does not."""
+    from retention.ledger.control import Control
+
+    name = f"control_{uuid.uuid4().hex[:12]}"
+    with mariadb_server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+    Control.upgrade(mariadb_server.url(name))
+    rows: dict[str, list[tuple[object, ...]]] = {}
+    with mariadb_server.connect(name) as connection, connection.cursor() as cursor:
+        cursor.execute("SHOW TABLES")
+        for (table,) in cursor.fetchall():
+            cursor.execute(f"SELECT * FROM {table}")
+            rows[table] = list(cursor.fetchall())
+    return name, rows
+
+
+@pytest.fixture
+def mariadb_control_url(
+    mariadb_server: MariadbServer, shared_mariadb_control: tuple[str, dict[str, list[tuple[object, ...]]]]
+) -> str:
+    """``mysql://...`` of a control database as the upgrade makes it, with nothing of the tests before."""
+    name, tables = shared_mariadb_control
+    with mariadb_server.connect(name) as connection, connection.cursor() as cursor:
+        cursor.execute("SET foreign_key_checks = 0")
+        for table, rows in tables.items():
+            cursor.execute(f"DELETE FROM {table}")
+            for row in rows:
+                cursor.execute(f"INSERT INTO {table} VALUES ({', '.join(['%s'] * len(row))})", row)
+    return mariadb_server.url(name)
+
+
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
     """``sqlite:///...`` of a fresh, empty database file."""

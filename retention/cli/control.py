@@ -12,7 +12,7 @@ from retention.cli.options import config_option
 
 @click.group(epilog=exits(MEANINGS))
 def control() -> None:
-    """Create or upgrade the control database (SQLite or PostgreSQL, `control:` in retention.yaml)."""
+    """Create or upgrade the control database (SQLite, PostgreSQL, MariaDB or MySQL: `control:` in retention.yaml)."""
 
 
 @control.command(

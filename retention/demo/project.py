@@ -23,7 +23,7 @@ _CONFIG = Template("""\
 # Made by `retention demo`. Every line is explained in docs/policy-language.md.
 
 timezone: Asia/Shanghai              # a "day" in every policy is a day in this zone
-control: sqlite:///retention.db      # runs, holds and the ledger; PostgreSQL in production
+control: sqlite:///retention.db      # runs, holds and the ledger; PostgreSQL or MariaDB in production
 broker: $broker    # what tells workers to look; `retention up` needs none
 fiscal_year_starts: 01-01            # month-day; for policies that say `starts: next fiscal year`
 hold_release_grace: 30 days          # after a hold is released, disposal waits this long

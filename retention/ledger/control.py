@@ -14,6 +14,7 @@ from retention.errors import InputError, Refused
 from retention.ledger import chain
 from retention.ledger.engine import control_url, is_sqlite, make_engine, reading, sqlite_file, writing
 from retention.ledger.migrations import REVISIONS, VERSION_TABLE
+from retention.ledger.tables import metadata
 
 #: Alembic keeps the migration under way in module variables, so one thread of a process migrates at a time
 _migrating = threading.Lock()
@@ -29,7 +30,7 @@ class Control:
 
     @classmethod
     def open(cls, url: str) -> Control:
-        """Open the control database at ``url`` (``sqlite:///FILE`` or ``postgresql://...``).
+        """Open the control database at ``url`` (``sqlite:///FILE``, ``postgresql://...`` or ``mysql://...``).
 
         Raises InputError where it does not exist yet or is older than this program, Refused where it is newer, and
         ControlFailed where it cannot be reached.
@@ -57,8 +58,9 @@ class Control:
     def upgrade(cls, url: str) -> None:
         """Make the control database, or bring it up to this program's tables; does nothing where it is.
 
-        Two that run at once wait for each other, and one that is killed leaves everything as it was: all of it is one
-        transaction. Raises what `open` raises, except that it exists.
+        Two that run at once wait for each other. One that is killed leaves everything as it was, for all of it is one
+        transaction; in MariaDB and MySQL, where no change of a table can be undone, the next one goes on where it stood.
+        Raises what `open` raises, except that it exists, and InputError for the database of another program.
         """
         where = control_url(url)
         if is_sqlite(where):
@@ -67,6 +69,7 @@ class Control:
         try:
             with writing(engine) as connection:
                 if _revision(connection) != REVISIONS[-1]:
+                    _is_ours(connection)
                     _migrate(connection)
                 if chain.read_head(connection) == chain.Head.EMPTY:
                     body = {"revision": REVISIONS[-1]}
@@ -106,6 +109,17 @@ def _revision(connection: sa.Connection) -> str | None:
             hint="Upgrade this program; an older one could misread what the newer one wrote.",
         )
     return found
+
+
+def _is_ours(connection: sa.Connection) -> None:
+    """Raises InputError where tables of another program have the names of ours: what a killed upgrade left has our
+    `VERSION_TABLE` too, which is made first."""
+    there = set(sa.inspect(connection).get_table_names())
+    if VERSION_TABLE not in there and (foreign := sorted(there & metadata.tables.keys())):
+        raise InputError(
+            f"the database that is to be the control database has a table `{foreign[0]}` of another program",
+            hint="Give the control database a database of its own.",
+        )
 
 
 def _migrate(connection: sa.Connection) -> None:

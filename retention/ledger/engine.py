@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from retention.errors import ControlFailed, InputError
 from retention.failpoint import failpoint
+from retention.ledger import mysql
 from retention.trace import carried
 from retention.url import LIBPQ
 
@@ -21,14 +22,17 @@ from retention.url import LIBPQ
 PATIENCE = 30
 #: after so long a writer who waits is told so, in seconds
 NOTICE = 3
-#: after this PostgreSQL throws out a writer that was stopped in mid-transaction, so that others go on, in seconds
+#: after this a server throws out a writer that was stopped in mid-transaction, so that others go on, in seconds
 IDLE = 60
 #: advisory lock of everybody who writes to the control database; any number, the same for ever
 _WRITERS = 0x7265_7465_6E74_6E31
 
 _log = logging.getLogger(__name__)
 
-_EXPECTED = "Write `sqlite:///FILE` or `postgresql://USER@HOST/DATABASE` as `control:` in retention.yaml."
+_EXPECTED = (
+    "Write `sqlite:///FILE`, `postgresql://USER@HOST/DATABASE` or `mysql://USER@HOST/DATABASE` as `control:` in"
+    " retention.yaml."
+)
 
 
 def control_url(text: str) -> sa.URL:
@@ -43,12 +47,19 @@ def control_url(text: str) -> sa.URL:
         return url.set(drivername="sqlite+pysqlite")
     if url.drivername in ("postgresql", "postgresql+psycopg"):
         return url.set(drivername="postgresql+psycopg")
+    if url.drivername in mysql.DRIVERS:
+        return mysql.with_driver(url)
     raise InputError(f"a control database cannot be of the kind `{url.drivername}`", hint=_EXPECTED)
 
 
 def is_sqlite(url: sa.URL) -> bool:
     """Whether the control database is an SQLite file."""
     return url.get_backend_name() == "sqlite"
+
+
+def is_mysql(url: sa.URL) -> bool:
+    """Whether the control database is in a MariaDB or MySQL."""
+    return url.get_backend_name() == "mysql"
 
 
 def sqlite_file(url: sa.URL) -> Path:
@@ -64,6 +75,15 @@ def sqlite_file(url: sa.URL) -> Path:
 
 def make_engine(url: sa.URL) -> sa.Engine:
     """A pool of connections that threads may share. Opens none yet."""
+    if is_mysql(url):
+        engine = mysql.make_engine(url)
+
+        @sa.event.listens_for(engine, "begin")
+        def begin_there(connection: sa.Connection) -> None:
+            write = connection.get_execution_options().get("retention_write", False)
+            mysql.begin(connection, write=write, patience=PATIENCE, idle=IDLE)
+
+        return engine
     if not is_sqlite(url):
         patience = {name: value for name, value in LIBPQ.items() if name not in url.query}
         return sa.create_engine(url, pool_pre_ping=True, connect_args=patience)
@@ -90,14 +110,14 @@ def make_engine(url: sa.URL) -> sa.Engine:
 def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
     """One write transaction; committed at the end, rolled back on any error.
 
-    On both databases one transaction writes at a time. They are short, and so no two can deadlock, the ledger cannot
+    On every database one transaction writes at a time. They are short, and so no two can deadlock, the ledger cannot
     fork, and a state that was tested is still the state when it is changed. Raises ControlFailed.
     """
-    with translated(engine.url), engine.connect() as connection:
+    with translated(engine.url), engine.connect() as connection, _letting_go(connection):
         connection.execution_options(retention_write=True)
         with _told():
-            transaction = connection.begin()  # SQLite waits here for the writer before us
-            if not is_sqlite(engine.url):
+            transaction = connection.begin()  # all but PostgreSQL wait here for the writer before us
+            if engine.dialect.name == "postgresql":
                 connection.execute(
                     sa.select(
                         sa.func.set_config("lock_timeout", f"{PATIENCE}s", True),
@@ -111,6 +131,16 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
             yield connection
             failpoint("control.before-commit", ControlFailed)
         failpoint("control.after-commit", ControlFailed)
+
+
+@contextmanager
+def _letting_go(connection: sa.Connection) -> Iterator[None]:
+    """Where the writers' lock does not end with the transaction, end it after that."""
+    try:
+        yield
+    finally:
+        if is_mysql(connection.engine.url):
+            mysql.let_go(connection)
 
 
 @contextmanager
@@ -133,7 +163,7 @@ def _told() -> Iterator[None]:
 def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
     """One transaction that sees one state of the database; for reading. Raises ControlFailed."""
     with translated(engine.url), engine.connect() as connection:
-        if not is_sqlite(engine.url):
+        if engine.dialect.name == "postgresql":
             connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         with connection.begin():
             yield connection
@@ -150,16 +180,20 @@ def translated(url: sa.URL) -> Iterator[None]:
     except UnicodeEncodeError as error:
         raise InputError(f"{error.object!r} is not valid Unicode text", hint="Write it as UTF-8.") from None
     except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
-        said = str(error.orig if isinstance(error, sa.exc.DBAPIError) else error).strip()
+        cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+        said = (mysql.said(cause) or str(cause)).strip()
         password = str(url.password or "")
-        for secret in {password, quote(password, safe=""), quote_plus(password)} - {""}:
+        raw = password.encode(errors="surrogateescape")  # a password of the environment may be no text
+        for secret in {password, quote(raw, safe=""), quote_plus(raw)} - {""}:
             said = said.replace(secret, "***")
         place = url.database if is_sqlite(url) else f"{url.host or 'the local server'}/{url.database}"
-        raise ControlFailed(f"the control database {place} refused: {said}", hint=_hint(said, url)) from None
+        raise ControlFailed(
+            f"the control database {place} refused: {said}", hint=mysql.hint(cause) or _hint(said, url)
+        ) from None
 
 
 def _hint(said: str, url: sa.URL) -> str:
-    if "locked" in said or "lock timeout" in said:
+    if "locked" in said or "lock timeout" in said or "Lock wait timeout" in said:
         return f"Another process has been writing for {PATIENCE} seconds. Run the command again when it has ended."
     if is_sqlite(url):
         return "Check that the file and its folder can be written, and that the disk is not full."

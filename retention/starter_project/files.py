@@ -19,7 +19,7 @@ _CONFIG = Template("""\
 # Nothing is deleted until a policy says so: see policies/$example.
 
 timezone: UTC    # DECIDE: the zone in which your officers count days, such as Europe/Berlin or Asia/Shanghai
-control: $${RETENTION_CONTROL_URL:-sqlite:///retention.db}    # runs, holds and the ledger; PostgreSQL in production
+control: $${RETENTION_CONTROL_URL:-sqlite:///retention.db}    # runs, holds and the ledger; PostgreSQL or MariaDB in production
 fiscal_year_starts: 01-01    # DECIDE: month-day; for policies that say `starts: next fiscal year`
 hold_release_grace: 30 days    # after a hold is released, disposal waits this long
 

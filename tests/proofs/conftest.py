@@ -19,12 +19,13 @@ from tests.integration.disposition.conftest import (
     plain_site,
     postgresql_site,
     site,
+    site_control,
     sqlite_site,
 )
 from tests.proofs.cases import fresh
 from tests.proofs.commands import Commands
 
-__all__ = ["any_site", "plain_site", "postgresql_site", "site", "sqlite_site"]
+__all__ = ["any_site", "plain_site", "postgresql_site", "site", "site_control", "sqlite_site"]
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,11 @@ LEASES = {("run", "owner"), ("run", "owner_seen_at")}
 WORKING = {"schedule", "slot", "shard", "worker", "pause", "policy_load", "observation"}
 
 
+@pytest.fixture(params=[None, "mariadb_control_url"], ids=["file", "mariadb"])
+def site_control(request: pytest.FixtureRequest) -> str | None:
+    return None if request.param is None else str(request.getfixturevalue(request.param))
+
+
 @pytest.fixture
 def told(site: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs, an aborted batch, a restore, a destruction, and holds in every state."""

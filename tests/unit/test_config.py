@@ -12,7 +12,7 @@ from retention.config import ArchiveConfig, load_config, load_project, redact
 from retention.errors import InputError, PolicyFilesError
 from retention.policy.period import Period
 from retention.policy.tags import TagColumn, TagMatch, TagRules, TagTable
-from retention.url import UrlError, resolve_url
+from retention.url import UrlError, database_of, resolve_url
 
 TEXT = """\
 timezone: Asia/Shanghai
@@ -148,6 +148,37 @@ def test_a_database_has_one_name(tmp_path: Path, text: str, problem: str) -> Non
     with pytest.raises(PolicyFilesError) as caught:
         load_config(tmp_path / "retention.yaml")
     assert [one.message for one in caught.value.problems] == [problem]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("mysql://a@host/crm", "mysql+pymysql://b:${PW}@HOST:3306/crm?ssl_ca=/ca.pem"),
+        ("mariadb://localhost/crm", "mariadb+pymysql://root@127.0.0.1/crm"),
+        ("sqlite:////a/crm.db", "sqlite:////a/crm.db"),
+    ],
+)
+def test_urls_of_the_same_database(one: str, other: str) -> None:
+    assert database_of(one) == database_of(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("mysql://a@host/crm", "mysql://a@host/CRM"),
+        ("mysql://a@host/crm", "mysql://a@host:3307/crm"),
+        ("mysql://a@host/crm", "postgresql://a@host/crm"),
+        ("mysql://a@localhost/crm?unix_socket=/a", "mysql://a@localhost/crm?unix_socket=/b"),
+    ],
+)
+def test_urls_of_different_databases(one: str, other: str) -> None:
+    assert database_of(one) != database_of(other)
+
+
+@pytest.mark.parametrize("control", ["mysql://a@host/control", "mariadb+pymysql://a@host:3307/control"])
+def test_a_control_database_in_a_mariadb(tmp_path: Path, control: str) -> None:
+    (tmp_path / "retention.yaml").write_text(f"{MINIMAL}control: {control}\n", "utf-8")
+    assert load_config(tmp_path / "retention.yaml").control == control
 
 
 def test_no_config(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
+import retention.ledger.migrations.resumed  # noqa: F401  # Alembic finds what is in it by the dialects' names
 from retention.ledger.migrations import VERSION_TABLE
 from retention.ledger.tables import metadata
 

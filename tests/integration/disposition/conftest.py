@@ -375,12 +375,14 @@ def _state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-def _make(tmp_path: Path, crm_url: str, run_sql: Callable[..., None], *, comments: bool) -> Site:
+def _make(
+    tmp_path: Path, crm_url: str, run_sql: Callable[..., None], *, comments: bool, control: str | None = None
+) -> Site:
     folder = tmp_path / "site"
     (folder / "policies").mkdir(parents=True)
     dialect = crm_url.split(":")[0]
     run_sql(crm_url, *TABLES[dialect][: None if comments else 1])
-    control = f"sqlite:///{folder / 'retention.db'}"
+    control = f"sqlite:///{folder / 'retention.db'}" if control is None else control
     (folder / "retention.yaml").write_text(
         CONFIG.format(control=control, url=crm_url, dependents=DEPENDENTS if comments else "")
     )
@@ -420,17 +422,24 @@ def make_site() -> Iterator[Callable[..., Site]]:
 
 
 @pytest.fixture
-def site(tmp_path: Path, crm_url: str, run_sql: Callable[..., None]) -> Iterator[Site]:
+def site_control() -> str | None:
+    """Where a site has its control database, None for a file beside its retention.yaml. A module whose tests are to run on
+    another has a fixture of this name."""
+    return None
+
+
+@pytest.fixture
+def site(tmp_path: Path, crm_url: str, run_sql: Callable[..., None], site_control: str | None) -> Iterator[Site]:
     """A class with comments as dependents: rows are selected, then deleted."""
-    made = _make(tmp_path, crm_url, run_sql, comments=True)
+    made = _make(tmp_path, crm_url, run_sql, comments=True, control=site_control)
     yield made
     _end(made)
 
 
 @pytest.fixture
-def plain_site(tmp_path: Path, crm_url: str, run_sql: Callable[..., None]) -> Iterator[Site]:
+def plain_site(tmp_path: Path, crm_url: str, run_sql: Callable[..., None], site_control: str | None) -> Iterator[Site]:
     """A class without dependents: PostgreSQL streams what it deletes."""
-    made = _make(tmp_path, crm_url, run_sql, comments=False)
+    made = _make(tmp_path, crm_url, run_sql, comments=False, control=site_control)
     yield made
     _end(made)
 
@@ -446,9 +455,11 @@ def any_site(
 
 
 @pytest.fixture
-def sqlite_site(tmp_path: Path, sqlite_url: str, run_sql: Callable[..., None]) -> Iterator[Site]:
+def sqlite_site(
+    tmp_path: Path, sqlite_url: str, run_sql: Callable[..., None], site_control: str | None
+) -> Iterator[Site]:
     """`plain_site` on SQLite alone."""
-    made = _make(tmp_path, sqlite_url, run_sql, comments=False)
+    made = _make(tmp_path, sqlite_url, run_sql, comments=False, control=site_control)
     yield made
     _end(made)
 

@@ -1,4 +1,5 @@
-"""Which work is next, what keeps it from being done, and what becomes of work that fails: one process, SQLite control."""
+"""Which work is next, what keeps it from being done, and what becomes of work that fails: one process, control in SQLite
+and in MariaDB."""
 
 from __future__ import annotations
 
@@ -23,6 +24,11 @@ from retention.ledger.times import stamp
 ROWS = 3_000
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 GO_ON = threading.Event()
+
+
+@pytest.fixture(params=[None, "mariadb_control_url"], ids=["file", "mariadb"])
+def site_control(request: pytest.FixtureRequest) -> str | None:
+    return None if request.param is None else str(request.getfixturevalue(request.param))
 
 
 @pytest.fixture

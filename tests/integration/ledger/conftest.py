@@ -1,4 +1,4 @@
-"""A control database, once as an SQLite file and once in a real PostgreSQL."""
+"""A control database: as an SQLite file, in a real PostgreSQL and in a real MariaDB."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from retention.ledger.control import Control
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def control_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a control database may be made; nothing is there yet."""
+    """Where a control database may be made; nothing is there yet, unless the test asks for `control` too."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'control.db'}"
-    url: str = request.getfixturevalue("postgres_url")
+    ready = "control" in request.fixturenames
+    url: str = request.getfixturevalue(
+        "postgres_url" if request.param == "postgresql" else "mariadb_control_url" if ready else "mariadb_url"
+    )
     return url
 
 
@@ -25,3 +29,8 @@ def control(control_url: str) -> Iterator[Control]:
     Control.upgrade(control_url)
     with Control.open(control_url) as control:
         yield control
+
+
+def quoted(connection: sa.Connection, statement: str) -> str:
+    """The statement with names in ``backticks`` as the database quotes them."""
+    return statement.replace("`", connection.dialect.identifier_preparer.initial_quote)

@@ -112,7 +112,9 @@ def test_no_error_shows_a_password(password: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["mysql://u:s3cret@h/d", "oracle://u:s3cret@h/d", "postgres://u:s3cret@h/d", "nonsense s3cret", "", "sqlite://",
+    "url", ["mssql://u:s3cret@h/d", "mysql://u:s3cret@h", "mysql://u:s3cret@h/d?init_command=x", "mysql+asyncmy://u:s3cret@h/d",
+            "mysql://u:s3cret@h/d?read_timeout=s3cret",
+            "oracle://u:s3cret@h/d", "postgres://u:s3cret@h/d", "nonsense s3cret", "", "sqlite://",
             "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"]
 )  # fmt: skip
 def test_other_urls_are_input_errors_that_show_no_secret(url: str) -> None:
@@ -120,7 +122,7 @@ def test_other_urls_are_input_errors_that_show_no_secret(url: str) -> None:
         with pytest.raises(InputError) as caught:
             attempt(url)
         assert "s3cret" not in str(caught.value)
-        assert "sqlite:///FILE" in caught.value.hint
+        assert caught.value.hint
 
 
 def test_an_error_inside_rolls_everything_back(control: Control) -> None:

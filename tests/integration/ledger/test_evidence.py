@@ -23,6 +23,7 @@ from retention.ledger.cross_check import cross_check
 from retention.ledger.export import compare, export, read_export, verify_export
 from retention.ledger.runs import RunState
 from retention.ledger.verify import verify_chain
+from tests.integration.ledger.conftest import quoted
 
 NOW = datetime(2026, 10, 1, 2, tzinfo=UTC)
 ME = owner.new_owner()
@@ -101,7 +102,7 @@ def table_findings(control: Control) -> list[str]:
 def tamper(control: Control, *statements: str) -> None:
     with control.write() as connection:
         for statement in statements:
-            connection.exec_driver_sql(statement)
+            connection.exec_driver_sql(quoted(connection, statement))
 
 
 def test_an_honest_story_has_no_findings(story: Control) -> None:
@@ -117,7 +118,7 @@ def test_an_honest_story_has_no_findings(story: Control) -> None:
         (["UPDATE ledger SET kind = 'run.failed' WHERE seq = 7"], "entry 7 was changed after it was written"),
         (["UPDATE ledger SET subject = 'x' WHERE seq = 7"], "entry 7 was changed after it was written"),
         (["UPDATE ledger SET body = '{}' WHERE seq = 7"], "entry 7 was changed after it was written"),
-        (["UPDATE ledger SET body = body || ' ' WHERE seq = 7"], "entry 7 was changed after it was written"),
+        (["UPDATE ledger SET body = replace(body, '{', '{ ') WHERE seq = 7"], "entry 7 was changed after it was written"),
         (["UPDATE ledger SET previous = hash WHERE seq = 7"], "entry 7 was changed after it was written"),
         (["UPDATE ledger SET hash = previous WHERE seq = 7"], "entry 7 was changed after it was written"),
         (["DELETE FROM ledger WHERE seq = 7"], "entry 7 is missing"),
@@ -139,7 +140,7 @@ def test_tampering_with_the_chain(story: Control, statements: list[str], finding
 @pytest.mark.parametrize(
     ("statement", "finding"),
     [
-        ("UPDATE batch SET rows = 6 WHERE id = 'B-one-committed'",
+        ("UPDATE batch SET `rows` = 6 WHERE id = 'B-one-committed'",
          "batch B-one-committed has rows 6 in its table, entry"),
         ("UPDATE batch SET manifest_sha256 = 'x' WHERE id = 'B-one-committed'", "has manifest_sha256 'x' in its table"),
         ("UPDATE batch SET destroy_after = '2099-01-01' WHERE id = 'B-one-committed'",
@@ -159,10 +160,10 @@ def test_tampering_with_the_chain(story: Control, statements: list[str], finding
          "batch B-one-committed names run R-"),
         ("UPDATE batch SET destroyed_by_run = (SELECT destroyed_by_run FROM batch WHERE id = 'B-one-destroyed')"
          " WHERE id = 'B-one-committed'", "as its destruction, which did not plan that"),
-        ("UPDATE batch SET keys = '[]' WHERE id = 'B-one-committed'", "batch B-one-committed has keys_sha256 "),
+        ("UPDATE batch SET `keys` = '[]' WHERE id = 'B-one-committed'", "batch B-one-committed has keys_sha256 "),
         ("UPDATE hold_source SET confirmed_at = 'x' WHERE hold_id = 'H-in-force'", "hold H-in-force has confirmed {"),
         ("UPDATE archive_file SET sha256 = 'x' WHERE path = 'one-committed-1'", "batch B-one-committed has files [{"),
-        ("UPDATE archive_file SET rows = 1 WHERE path = 'one-aborted-0'", "batch B-one-aborted has files [{"),
+        ("UPDATE archive_file SET `rows` = 1 WHERE path = 'one-aborted-0'", "batch B-one-aborted has files [{"),
         ("DELETE FROM archive_file WHERE path = 'one-committed-0'", "batch B-one-committed has files [{"),
         ("DELETE FROM archive_file WHERE batch_id = 'B-one-committed'",
          "batch B-one-committed has files [] in its table"),
@@ -200,8 +201,8 @@ def test_tampering_with_the_chain(story: Control, statements: list[str], finding
          " WHERE id = 'H-released'", "says hold.released, its table does not"),
         ("UPDATE hold SET release_reason = 'x' WHERE id = 'H-given-up'", "hold H-given-up has release_reason 'x'"),
         ("UPDATE hold SET state = 'void' WHERE id = 'H-pending'", "the ledger has no hold.void of it"),
-        ("DELETE FROM hold_key WHERE key = '[1]'", "hold H-in-force has keys_sha256 "),
-        ("UPDATE hold_key SET key = '[3]' WHERE key = '[1]'", "hold H-in-force has keys_sha256 "),
+        ("DELETE FROM hold_key WHERE `key` = '[1]'", "hold H-in-force has keys_sha256 "),
+        ("UPDATE hold_key SET `key` = '[3]' WHERE `key` = '[1]'", "hold H-in-force has keys_sha256 "),
         ("INSERT INTO hold_key VALUES ('H-pending', '[3]')", "hold H-pending has keys_sha256 "),
         ("DELETE FROM hold_source WHERE hold_id = 'H-pending' AND source = 'crm'",
          "hold H-pending has sources ['shop']"),

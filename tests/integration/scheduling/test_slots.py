@@ -45,9 +45,14 @@ def policy(cron: str = QUARTERLY, *, zone: str = "UTC", missed: str = "run once"
     )
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def control(request: pytest.FixtureRequest, tmp_path: object) -> Control:
-    url = f"sqlite:///{tmp_path}/control.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    server = {"postgresql": "postgres_url", "mariadb": "mariadb_control_url"}
+    url = (
+        f"sqlite:///{tmp_path}/control.db"
+        if request.param == "sqlite"
+        else request.getfixturevalue(server[request.param])
+    )
     Control.upgrade(url)
     opened = Control.open(url)
     request.addfinalizer(opened.close)

@@ -128,11 +128,15 @@ def test_a_policy_that_was_renamed_does_not_vanish_without_a_word(small: Site) -
     assert "No longer in policies/: odd, last success never, 1,000 records overdue when last counted." in words
 
 
-@pytest.mark.parametrize("control", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("control", [None, "postgres_url", "mariadb_control_url"])
 def test_a_clock_that_was_ahead_is_told_until_its_time_has_come(
-    make_site: Callable[..., Site], sqlite_url: str, control: str, request: pytest.FixtureRequest, slot_time: datetime
+    make_site: Callable[..., Site],
+    sqlite_url: str,
+    control: str | None,
+    request: pytest.FixtureRequest,
+    slot_time: datetime,
 ) -> None:
-    url = request.getfixturevalue("postgres_url") if control == "postgresql" else None
+    url = None if control is None else request.getfixturevalue(control)
     site = make_site(sqlite_url, broker="memory://", rows=3_000, control=url)
     engine, until = at(site), slot_time + timedelta(days=40)
     open_slots(engine.control, engine.policies(), until)
