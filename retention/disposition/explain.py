@@ -10,8 +10,8 @@ from retention.disposition.archived import ArchivedRecord, find_archived, find_u
 from retention.disposition.held import HeldView, read_holds
 from retention.holds.hold import Hold
 from retention.policy.calendar import day_start, local_day
-from retention.policy.clock import Moment, expires
-from retention.policy.decide import Decision, Fate, Record, decide, moment_of
+from retention.policy.clock import Moment
+from retention.policy.decide import Decision, Fate, Record, decide, expires_of
 from retention.policy.policy import Retain
 from retention.sources import statements
 from retention.sources.bound_class import BoundClass
@@ -46,7 +46,9 @@ def explain(engine: Engine, address: str, text: str, as_of: datetime) -> Explana
     session = bound.source.session()
     try:
         session.begin(write=False)
-        record = read_record(session, bound, key, engine.project.policies.timezone)
+        policies = engine.project.policies
+        named = [policy.retain.clock for policy in policies.of(address)]
+        record = read_record(session, bound, key, policies.timezone, named)
         covering: tuple[Hold, ...] = ()
         if record is not None and holds.holds:
             view = HeldView(engine, session, bound)
@@ -137,10 +139,8 @@ def _last_expiry(engine: Engine, record: Record, bound: BoundClass, decision: De
     """From when every matching policy's period and every legal minimum is over: "on or after DAY" or "after TIME"."""
     zone = engine.project.policies.timezone
     ends: list[Moment | None] = [judgement.expires for judgement in decision.judgements if judgement.matched]
-    created = bound.record_class.created
-    moment = None if created is None else moment_of(record.values[created], bound.record_class)
     for minimum in decision.minimums:
-        ends.append(None if moment is None else expires(Retain(period=minimum.period), moment, zone))
+        ends.append(expires_of(Retain(period=minimum.period), record, bound.record_class, engine.project.policies))
     instants: dict[datetime, str] = {}
     for end in ends:
         if end is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
@@ -115,11 +115,16 @@ def _scope_covers(
 def _day_covers(hold: Hold, row: ArchivedValues, declared: RecordClass, zone: ZoneInfo) -> bool:
     if hold.first_day is None and hold.last_day is None:
         return True
-    moment = None if declared.created is None else moment_of(row[declared.created], declared)
-    if moment is None:
+    parts = () if declared.created is None else declared.clock_parts(declared.created)
+    if any(part.kin is not None for part in parts):
+        return True  # the copy has not all that the clock counts from
+    moments = [moment for part in parts if (moment := moment_of(row[part.column], declared)) is not None]
+    days = [local_day(moment, zone) if isinstance(moment, datetime) else moment for moment in moments]
+    if not days:
         return True  # without that clock nobody can say that it lies outside
-    day: date = local_day(moment, zone) if isinstance(moment, datetime) else moment
-    return (hold.first_day is None or day >= hold.first_day) and (hold.last_day is None or day <= hold.last_day)
+    return (hold.first_day is None or max(days) >= hold.first_day) and (
+        hold.last_day is None or max(days) <= hold.last_day
+    )
 
 
 def _names(found: object, value: str) -> bool:

@@ -5,12 +5,14 @@ This is the reference against which the SQL of every dialect is compared, and wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from functools import reduce
+from zoneinfo import ZoneInfo
 
+from retention.policy.calendar import FIRST_INSTANT, day_start
 from retention.policy.clock import Moment, expired, expires, is_future
 from retention.policy.condition import Condition
 from retention.policy.evaluate import holds_true, tags_match, tags_of
@@ -20,7 +22,19 @@ from retention.policy.policy_set import PolicySet
 from retention.policy.record_class import RecordClass
 from retention.policy.tags import TagMatch
 
-__all__ = ["Decision", "Fate", "Judgement", "Record", "decide", "holds_true", "moment_of", "tags_match", "tags_of"]
+__all__ = [
+    "Decision",
+    "Fate",
+    "Judgement",
+    "Record",
+    "clock_moments",
+    "decide",
+    "expires_of",
+    "holds_true",
+    "moment_of",
+    "tags_match",
+    "tags_of",
+]
 
 
 class Fate(Enum):
@@ -40,6 +54,8 @@ class Record:
 
     values: Mapping[str, object]
     tags: frozenset[str] | None
+    #: what clocks count from beyond it: `ClockPart.path` -> the values of that column in its dependents' rows, or its parent
+    related: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +64,9 @@ class Judgement:
 
     policy: Policy
     matched: bool
-    #: the column that is this policy's clock
+    #: this policy's clock: a column, or a clock that the class names
     clock: str | None
+    #: what it says; the latest of several
     moment: Moment | None
     #: the first local day (for hours: the instant after) which the record is expired; None: never, or no clock
     expires: Moment | None
@@ -82,7 +99,7 @@ def decide(record: Record, record_class: RecordClass, policies: PolicySet, as_of
     Retention wins: a record goes only when the period of every matching policy and of every legal minimum is over, its
     tags could be read, and no hold covers it.
     """
-    address, zone = record_class.address, policies.timezone
+    address = record_class.address
     matching = [
         policy for policy in policies.of(address) if _covers(policy.tags, policy.where, record, record_class, policies)
     ]
@@ -103,7 +120,7 @@ def decide(record: Record, record_class: RecordClass, policies: PolicySet, as_of
         clock = clocks[policy.name]
         if clock.moment is None:
             return Fate.NO_CLOCK
-        if is_future(clock.moment, as_of, zone):
+        if clock.is_future:
             return Fate.FUTURE_CLOCK
         if not clock.expired:
             return Fate.NOT_EXPIRED
@@ -127,17 +144,40 @@ def decide(record: Record, record_class: RecordClass, policies: PolicySet, as_of
 
 
 class _Clock:
-    """One rule's clock on one record; what has no clock is never expired."""
+    """One rule's clock on one record; what has no clock is never expired, and of several times every one must be over."""
 
     def __init__(
         self, retain: Retain, record: Record, record_class: RecordClass, policies: PolicySet, as_of: datetime
     ) -> None:
+        zone = policies.timezone
         self.column = record_class.created if retain.clock is None else retain.clock
-        moment = None if self.column is None else moment_of(record.values[self.column], record_class)
-        # a date cannot be counted in hours: such a clock is as good as none
-        self.moment = None if retain.period.exact and not isinstance(moment, datetime) else moment
-        self.expires = None if self.moment is None else expires(retain, self.moment, policies.timezone)
-        self.expired = self.moment is not None and expired(retain, self.moment, as_of, policies.timezone)
+        moments = () if self.column is None else clock_moments(self.column, record, record_class)
+        if retain.period.exact and not all(isinstance(moment, datetime) for moment in moments):
+            moments = ()  # a date cannot be counted in hours: such a clock is as good as none
+        ends = [expires(retain, moment, zone) for moment in moments]
+        self.moment = _latest(moments, zone)
+        self.expires = None if None in ends else _latest(filter(None, ends), zone)
+        self.is_future = any(is_future(moment, as_of, zone) for moment in moments)
+        self.expired = bool(moments) and all(expired(retain, moment, as_of, zone) for moment in moments)
+
+
+def clock_moments(clock: str, record: Record, record_class: RecordClass) -> tuple[Moment, ...]:
+    """Every time that a clock of the class has on the record: none, one, or, where the latest counts, several."""
+    values: list[object] = []
+    for part in record_class.clock_parts(clock):
+        values += (record.values[part.column],) if part.kin is None else record.related[part.path]
+    moments = (moment_of(value, record_class) for value in values)
+    return tuple(moment for moment in moments if moment is not None)
+
+
+def expires_of(retain: Retain, record: Record, record_class: RecordClass, policies: PolicySet) -> Moment | None:
+    """When a rule's period on the record is over, as `Judgement.expires` says it of a policy."""
+    return _Clock(retain, record, record_class, policies, FIRST_INSTANT).expires
+
+
+def _latest(moments: Iterable[Moment], zone: ZoneInfo) -> Moment | None:
+    """The latest; of a day and an instant, the day counts from its beginning."""
+    return max(moments, key=lambda one: one if isinstance(one, datetime) else day_start(one, zone), default=None)
 
 
 def _covers(

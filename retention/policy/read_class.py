@@ -10,7 +10,7 @@ from retention.policy.condition import Condition, Scalar
 from retention.policy.document import Block, Items, Node, Value
 from retention.policy.form import Form, kind, marks_below
 from retention.policy.read_where import read_where
-from retention.policy.record_class import Dependent, RecordClass
+from retention.policy.record_class import Dependent, Parent, RecordClass
 from retention.policy.tags import TagColumn, TagRules, TagSource, TagTable
 from retention.policy.written import Format, Unit
 
@@ -18,7 +18,19 @@ _REQUIRED = {
     "table": "table: and the name of the table",
     "key": "key: and the column, or a list of columns, that is the key",
 }
-_OPTIONAL = ("created", "timezone", "unit", "format", "unset", "tags", "subjects", "columns", "dependents")
+_OPTIONAL = (
+    "created",
+    "clocks",
+    "parents",
+    "timezone",
+    "unit",
+    "format",
+    "unset",
+    "tags",
+    "subjects",
+    "columns",
+    "dependents",
+)
 _COLUMN = "the name of a column"
 UNITS = ("s", "ms", "us")
 FORMATS = ("YYYYMMDD", "YYYYMMDDHHMMSS")
@@ -38,6 +50,8 @@ def read_class(form: Form, node: Node, source: str, name: str) -> RecordClass:
         table=_text(form, entries, "table", "the name of the table") or "",
         key=_key(form, entries),
         created=_text(form, entries, "created", _COLUMN),
+        clocks=_clocks(form, entries["clocks"]) if "clocks" in entries else {},
+        parents=_parents(form, entries) if "parents" in entries else {},
         timezone=form.zone(entries["timezone"], '"timezone"') if "timezone" in entries else None,
         unit=cast(Unit | None, unit),
         format=cast(Format | None, digits),
@@ -129,6 +143,36 @@ def _dependents(form: Form, node: Node) -> tuple[Dependent, ...]:
         entries = form.block(entry, f'the dependent "{table}"', required=required) or {}
         dependents.append(Dependent(table=table, key=_text(form, entries, "key", _COLUMN) or "", mark=entry.mark))
     return tuple(dependents)
+
+
+def _clocks(form: Form, node: Node) -> dict[str, tuple[str, ...]]:
+    clocks: dict[str, tuple[str, ...]] = {}
+    example = "a block, as in {last activity: {latest of: [updated_at, closed_at]}}"
+    for name, entry in _block(form, node, '"clocks"', example).items():
+        if not name or name != name.strip():
+            form.refuse(entry.mark, f'the clock "{name}" is empty or has white space at an end', "write its name alone")
+        required = {"latest of": "latest of: and a list of columns"}
+        read = form.block(entry, f'the clock "{name}"', required=required) or {}
+        if "latest of" in read:
+            clocks[name] = form.texts(read["latest of"], '"latest of"', "the column", "a list of columns")
+    return clocks
+
+
+def _parents(form: Form, entries: Mapping[str, Node]) -> dict[str, Parent]:
+    parents: dict[str, Parent] = {}
+    dependents = entries.get("dependents")
+    example = "a block, as in {account: {table: accounts, column: account_id}}"
+    for name, entry in _block(form, entries["parents"], '"parents"', example).items():
+        form.good_name(name, entry.mark, "the parent")
+        if isinstance(dependents, Block) and name in dependents.entries:
+            form.refuse(entry.mark, f'the parent "{name}" bears the name of a dependent', "give it another name")
+        required = {"table": "table: and the parent's table", "column": "column: and the column that refers to it"}
+        read = form.block(entry, f'the parent "{name}"', required=required, optional=("key",)) or {}
+        table, column = (
+            _text(form, read, key, what) or "" for key, what in (("table", "a table"), ("column", _COLUMN))
+        )
+        parents[name] = Parent(table=table, column=column, key=_text(form, read, "key", _COLUMN), mark=entry.mark)
+    return parents
 
 
 def _block(form: Form, node: Node, what: str, example: str) -> Mapping[str, Node]:

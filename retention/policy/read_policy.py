@@ -183,8 +183,9 @@ class _Reader:
             return None
         clock = self.form.text(entries["from"], '"from"', "the column to count from")
         if clock is not None and record_class is not None and record_class.columns is not None:
-            offered = {*record_class.columns, *filter(None, [record_class.created])}
-            if clock not in offered:
+            offered = {*record_class.columns, *record_class.clocks, *filter(None, [record_class.created])}
+            elsewhere = any(part.kin is not None for part in record_class.clock_parts(clock))
+            if clock not in offered and not elsewhere:
                 self.form.refuse(
                     entries["from"].mark, f"the class offers no column {shown(clock)}", nearest(clock, offered)
                 )

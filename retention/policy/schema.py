@@ -40,7 +40,7 @@ def policy_schema() -> Schema:
         "How long records are kept, and from when.",
         {
             "for": _period("How long: 90 days, 5 years, 1 year 6 months, 36 hours, P5Y or forever."),
-            "from": _text("The column to count from; the class's `created` column if left out."),
+            "from": _text("The column or named clock to count from; the class's `created` if left out."),
             "starts": {"description": "Moves the clock forward before counting.", "enum": list(STARTS)},
         },
         required=["for"],
@@ -132,7 +132,25 @@ def config_schema() -> Schema:
         {
             "table": _text("The table, schema-qualified where needed."),
             "key": {"description": "The key: a column, or a list of columns.", "anyOf": [column, columns]},
-            "created": _text("The clock that counts where a policy names none."),
+            "created": _text("The clock that counts where a policy names none: a column, or one of `clocks`."),
+            "clocks": _named(
+                "Clock: the columns of which the latest counts, those of dependents (TABLE.column) and parents among them.",
+                r"^\S(.*\S)?$",
+                _block("A clock.", {"latest of": columns}, required=["latest of"]),
+            ),
+            "parents": _named(
+                "Parent: the record of another table to which a column refers.",
+                _NAME_PATTERN,
+                _block(
+                    "A parent.",
+                    {
+                        "table": _text("Its table."),
+                        "column": _text("The column of this class's table that refers to it."),
+                        "key": _text("Its column that is referred to; its primary key if left out."),
+                    },
+                    required=["table", "column"],
+                ),
+            ),
             "timezone": _text("The IANA zone of clock columns that have none."),
             "unit": {"description": "What a number in a clock column counts since 1970.", "enum": list(UNITS)},
             "format": {"description": "What digits in a clock column mean, as text or number.", "enum": list(FORMATS)},

@@ -46,9 +46,18 @@ def bind(source: Source, record_class: RecordClass, others: Mapping[str, RecordC
         else:
             dependents[name] = dependent
     problems += _dependent_problems(record_class, table, dependents)
+    parents: dict[str, Table] = {}
+    for name, parent in record_class.parents.items():
+        found = source.table(parent.table)
+        if found is None:
+            problems.append(_no_table(source, record_class, parent.table, f"parents.{name}.table"))
+        else:
+            parents[name] = found
+            problems += _parent_problems(record_class, table, name, found)
+    problems += _clock_problems(record_class, table, {**dependents, **parents}, source.dialect.name)
     if problems:
         raise PolicyFilesError(sorted(set(problems)))
-    bound = bound_rows(source, record_class, table, dependents)
+    bound = bound_rows(source, record_class, table, dependents, parents)
     refuse_without(source, bound.tables, Need.READ)
     problems = list(_rule_problems(bound))
     if problems:
@@ -104,10 +113,39 @@ def _table_problems(
     for name, path in named:
         if table.column(name) is None:
             yield _no_column(record_class, table, name, path if path in record_class.marks else path.split(".")[0])
-    if record_class.created is not None:
-        yield from clock_problems(table, record_class, dialect, record_class.created, _mark(record_class, "created"))
     if isinstance(record_class.tags, TagColumn):
         yield from _tag_column_problems(record_class, table, record_class.tags.column, dialect)
+
+
+def _clock_problems(
+    record_class: RecordClass, table: Table, kin: Mapping[str, Table], dialect: str
+) -> Iterator[Problem]:
+    """Why the class's clocks cannot be. Tables that are not there, of dependents and parents, are told elsewhere."""
+    named = {clock: f"clocks.{clock}" for clock in record_class.clocks}
+    if record_class.created is not None and record_class.created not in named:
+        named[record_class.created] = "created"
+    for clock, path in named.items():
+        mark = _mark(record_class, path)
+        if path != "created" and table.column(clock) is not None:
+            message = f'the clock "{clock}" bears the name of a column of {table.name}'
+            yield Problem(mark=mark, message=message, remedy="give the clock another name")
+        for part in record_class.clock_parts(clock):
+            found = table if part.kin is None else kin.get(part.kin)
+            if found is not None:
+                yield from clock_problems(found, record_class, dialect, part.column, mark)
+
+
+def _parent_problems(record_class: RecordClass, table: Table, name: str, parent: Table) -> Iterator[Problem]:
+    declared = record_class.parents[name]
+    if table.column(declared.column) is None:
+        yield _no_column(record_class, table, declared.column, f"parents.{name}.column")
+    key = parent.primary_key if declared.key is None else (declared.key,)
+    if declared.key is not None and parent.column(declared.key) is None:
+        yield _no_column(record_class, parent, declared.key, f"parents.{name}.key")
+    elif len(key) != 1 or key not in (parent.primary_key, *parent.unique_keys):
+        message = f'the parent "{name}" has no key of one column: {", ".join(key) or "no primary key"}'
+        remedy = f"write key: and a column of {parent.name} that is unique"
+        yield Problem(mark=_mark(record_class, f"parents.{name}"), message=message, remedy=remedy)
 
 
 def _tag_column_problems(record_class: RecordClass, table: Table, name: str, dialect: str) -> Iterator[Problem]:

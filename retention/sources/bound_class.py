@@ -30,6 +30,15 @@ class BoundDependent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BoundParent:
+    """The table of a parent, and its column to which the class's ``column`` refers."""
+
+    table: Table
+    key: str
+    column: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class BoundClass:
     """A record class with its source and table. ``rows`` is what statements stand on: the table, or an alias of it."""
 
@@ -40,6 +49,8 @@ class BoundClass:
     dependents: tuple[BoundDependent, ...]
     #: the join table of the class's tags, which is among the dependents as well
     tag_table: BoundDependent | None
+    #: by the name that the class gives them
+    parents: Mapping[str, BoundParent] = field(default_factory=dict)
     #: what acted by itself on deletions before the tables were looked at, see `Session.actions`
     actions: Mapping[str, str] = field(default_factory=dict)
     #: what some texts of the tag column mean: a shortcut past reading them, see `usual_tags`
@@ -76,6 +87,17 @@ class BoundClass:
         )
         return f"{owner}.{quote(self.described(column_name).name)}"
 
+    def kin(self, kin: str) -> tuple[Table, str, str]:
+        """The table of a dependent or parent, as clocks name it, its column that belongs to a record, and the record's
+        column to which that belongs. Raises KeyError."""
+        if kin in self.parents:
+            parent = self.parents[kin]
+            return parent.table, parent.key, parent.column
+        for dependent in self.dependents:
+            if dependent.table.is_named(kin):
+                return dependent.table, dependent.key, self.record_class.key[0]
+        raise KeyError(kin)
+
     @property
     def key(self) -> tuple[sa.ColumnElement[Any], ...]:
         """The key's columns."""
@@ -96,8 +118,14 @@ class BoundClass:
         return replace(self, rows=sa.alias(rows_of(self.table), name(alias)))
 
 
-def bound_rows(source: Source, record_class: RecordClass, table: Table, dependents: Mapping[str, Table]) -> BoundClass:
-    """Put a class and the tables of its dependents (by the name that retention.yaml gives them) together."""
+def bound_rows(
+    source: Source,
+    record_class: RecordClass,
+    table: Table,
+    dependents: Mapping[str, Table],
+    parents: Mapping[str, Table] | None = None,
+) -> BoundClass:
+    """Put a class and the tables of its dependents and parents (by the names that retention.yaml gives them) together."""
     found = {
         one.table: BoundDependent(table=dependents[one.table], key=one.key, rows=rows_of(dependents[one.table]))
         for one in record_class.dependents
@@ -115,4 +143,12 @@ def bound_rows(source: Source, record_class: RecordClass, table: Table, dependen
         rows=rows_of(table),
         dependents=tuple(found.values()),
         tag_table=tag_table,
+        parents={
+            one: BoundParent(
+                table=parent,
+                key=record_class.parents[one].key or parent.primary_key[0],
+                column=record_class.parents[one].column,
+            )
+            for one, parent in (parents or {}).items()
+        },
     )

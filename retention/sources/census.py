@@ -17,9 +17,10 @@ from retention.policy.policy import Policy
 from retention.policy.policy_set import PolicySet
 from retention.policy.tags import TagColumn
 from retention.sources.bound_class import BoundClass
-from retention.sources.clocks import between, day_bound
+from retention.sources.clocks import day_bound
 from retention.sources.mariadb_types import in_utf8, text_of
 from retention.sources.predicate import clock_of, fate, kept_by, matches
+from retention.sources.record_clock import between
 from retention.sources.sql import Bool, raw, string
 from retention.sources.table import Kind
 from retention.sources.tags import readable

@@ -29,7 +29,9 @@ def check(bound: BoundClass, policy: Policy | LegalBound, zone: ZoneInfo) -> lis
     problems: list[Problem] = []
     period, clock, mark = _clock(bound, policy)
     if clock is not None:
-        problems += clock_problems(bound.table, bound.record_class, bound.dialect, clock, mark, exact=period)
+        for part in bound.record_class.clock_parts(clock):
+            table = bound.table if part.kin is None else bound.kin(part.kin)[0]
+            problems += clock_problems(table, bound.record_class, bound.dialect, part.column, mark, exact=period)
     if policy.where is not None:
         problems += check_condition(bound, policy.where, zone)
     return problems
@@ -87,7 +89,10 @@ def unset_problems(bound: BoundClass, rules: Iterable[Policy | LegalBound]) -> l
     """Values of the class's `unset` that can stand in none of its clocks: `created`, and those that the rules name."""
     declared = bound.record_class
     names = dict.fromkeys(filter(None, [declared.created, *(_clock(bound, rule)[1] for rule in rules)]))
-    clocks = [column for column in map(bound.table.column, names) if column is not None]
+    parts = [part for clock in names for part in declared.clock_parts(clock)]
+    tables = [bound.table if part.kin is None else bound.kin(part.kin)[0] for part in parts]
+    found = [table.column(part.column) for table, part in zip(tables, parts, strict=True)]
+    clocks = [column for column in found if column is not None]
     told = " and ".join(f"{column.name} ({column.type})" for column in clocks)
     return [
         Problem(

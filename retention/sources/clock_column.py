@@ -1,7 +1,7 @@
 """One column that may tell times, and what it is compared with: all that a dialect needs to say it in SQL.
 
-`policy/moment.py` is the meaning. A dialect's module (`postgresql_clock.py`, `sqlite_clock.py`) has four functions of a
-ClockColumn: `holds` (is there a time), `before` and `earlier` (than a bound), `between` (which of many bounds).
+`policy/moment.py` is the meaning. A dialect's module (`postgresql_clock.py`, `sqlite_clock.py`) has three functions of a
+ClockColumn: `holds` (is there a time), `before` (a bound), `between` (which of many bounds).
 What means "not set" is no matter of dialects: `clocks.py` leaves it out by its moments.
 """
 
@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 from retention.policy.calendar import LAST_INSTANT, day_start, local_day, wall_bound
+from retention.policy.unset import Unset
 from retention.policy.written import Format, Unit
 from retention.sources.table import Kind
 
@@ -56,6 +57,7 @@ _ONLY_DIGITS = {ord(mark): None for mark in "- :"}
 class ClockColumn:
     """A column with how its class reads it; ``kind`` and ``type`` are the database's own word on it."""
 
+    dialect: str
     expression: sa.ColumnElement[Any]
     #: the same as SQL text, quoted and qualified
     text: str
@@ -65,6 +67,8 @@ class ClockColumn:
     zone: ZoneInfo | None
     unit: Unit | None
     format: Format | None
+    #: moments at which it holds no time
+    unset: Unset
 
 
 def day_bound(day: date, zone: ZoneInfo) -> Bound:

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
+from sqlalchemy.sql.selectable import NamedFromClause
 
 from retention.policy.calendar import local_day
 from retention.sources import mariadb_clock, postgresql_clock, sqlite_clock
 from retention.sources.clock_column import MICROSECOND, Bound, ClockColumn, after_bound, day_bound
 from retention.sources.sql import Bool, all_of, any_of
+from retention.sources.table import Column
 
 if TYPE_CHECKING:
     from retention.sources.bound_class import BoundClass
@@ -29,8 +31,8 @@ __all__ = [
     "after_bound",
     "before",
     "between",
+    "clock_column",
     "day_bound",
-    "earlier",
     "is_clock",
     "local_spans",
     "on_day",
@@ -39,86 +41,85 @@ __all__ = [
 _DIALECTS = {"postgresql": postgresql_clock, "sqlite": sqlite_clock, "mysql": mariadb_clock}
 
 
-def is_clock(bound: BoundClass, column: str, *, dates: bool = True) -> Bool:
-    """Whether the column holds a time; ``dates`` says whether a date alone is one."""
-    unset = bound.record_class.unset_moments
-    found = [_within(bound, column, *span) for span in unset.spans]
-    found += [_is_date(bound, column, day) for day in unset.days if dates]
-    return _but(_DIALECTS[bound.dialect].holds(_read(bound, column), dates=dates), found)
-
-
-def before(bound: BoundClass, column: str, limit: Bound) -> Bool:
-    """Whether the column's moment lies before ``limit``. An index on the column serves it: a plain comparison is among
-    the conjuncts."""
-    unset, instant, day = bound.record_class.unset_moments, limit.instant, limit.day
-    # what does not lie before the limit need not be asked about
-    found = [_within(bound, column, *span) for span in unset.spans if instant and (not span[0] or span[0] < instant)]
-    found += [_is_date(bound, column, one) for one in unset.days if day and one < day]
-    return _but(_DIALECTS[bound.dialect].before(_read(bound, column), limit), found)
-
-
-def earlier(bound: BoundClass, column: str, limit: Bound) -> Bool:
-    """The same, of records that are known to have a clock there."""
-    there: Bool = _DIALECTS[bound.dialect].earlier(_read(bound, column), limit)
-    return there
-
-
-def between(bound: BoundClass, column: str, edges: Sequence[tuple[str, Bound]], below: str) -> sa.ColumnElement[str]:
-    """The label of the last of ``edges`` (in order) that the column's moment does not lie before, else ``below``; of
-    records that are known to have a clock there."""
-    label: sa.ColumnElement[str] = _DIALECTS[bound.dialect].between(_read(bound, column), edges, below)
-    return label
-
-
-def _read(bound: BoundClass, column: str) -> ClockColumn:
-    described, declared = bound.described(column), bound.record_class
+def clock_column(
+    bound: BoundClass, column: str, rows: NamedFromClause | None = None, described: Column | None = None
+) -> ClockColumn:
+    """The class's column of that name, or that of other ``rows``, read as the class reads its own. Raises KeyError."""
+    declared, found = bound.record_class, described or bound.described(column)
+    quote = bound.source.dialect.identifier_preparer.quote_identifier
     return ClockColumn(
-        expression=bound.column(column),
-        text=bound.text(column),
-        kind=described.kind,
-        type=described.type,
+        dialect=bound.dialect,
+        expression=bound.column(column) if rows is None else rows.c[column],
+        text=bound.text(column) if rows is None else f"{quote(rows.name)}.{quote(column)}",
+        kind=found.kind,
+        type=found.type,
         zone=declared.timezone,
         unit=declared.unit,
         format=declared.format,
+        unset=declared.unset_moments,
     )
+
+
+def is_clock(column: ClockColumn, *, dates: bool = True) -> Bool:
+    """Whether the column holds a time; ``dates`` says whether a date alone is one."""
+    found = [_within(column, *span) for span in column.unset.spans]
+    found += [_is_date(column, day) for day in column.unset.days if dates]
+    return _but(_DIALECTS[column.dialect].holds(column, dates=dates), found)
+
+
+def before(column: ClockColumn, limit: Bound) -> Bool:
+    """Whether the column's moment lies before ``limit``. An index on the column serves it: a plain comparison is among
+    the conjuncts."""
+    unset, instant, day = column.unset, limit.instant, limit.day
+    # what does not lie before the limit need not be asked about
+    found = [_within(column, *span) for span in unset.spans if instant and (not span[0] or span[0] < instant)]
+    found += [_is_date(column, one) for one in unset.days if day and one < day]
+    return _but(_DIALECTS[column.dialect].before(column, limit), found)
+
+
+def between(column: ClockColumn, edges: Sequence[tuple[str, Bound]], below: str) -> sa.ColumnElement[str]:
+    """The label of the last of ``edges`` (in order) that the column's moment does not lie before, else ``below``; of
+    records that are known to have a clock there."""
+    label: sa.ColumnElement[str] = _DIALECTS[column.dialect].between(column, edges, below)
+    return label
 
 
 def _but(there: Bool, unset: list[Bool]) -> Bool:
     return sa.and_(there, sa.not_(any_of(unset))) if unset else there
 
 
-def _within(bound: BoundClass, column: str, first: datetime | None, end: datetime | None) -> Bool:
+def _within(column: ClockColumn, first: datetime | None, end: datetime | None) -> Bool:
     """Whether an instant lies from the first to before the second."""
-    dialect, read = _DIALECTS[bound.dialect], _read(bound, column)
-    edges = [sa.not_(dialect.before(read, Bound(instant=one, day=None))) for one in (first,) if one is not None]
-    at_most = dialect.holds(read, dates=False) if end is None else dialect.before(read, Bound(instant=end, day=None))
+    dialect = _DIALECTS[column.dialect]
+    edges = [sa.not_(dialect.before(column, Bound(instant=one, day=None))) for one in (first,) if one is not None]
+    at_most = (
+        dialect.holds(column, dates=False) if end is None else dialect.before(column, Bound(instant=end, day=None))
+    )
     return all_of([at_most, *edges])
 
 
-def _is_date(bound: BoundClass, column: str, day: date) -> Bool:
+def _is_date(column: ClockColumn, day: date) -> Bool:
     """Whether a date is this one; the calendar's own ends are all that lies beyond them, too."""
-    dialect, read = _DIALECTS[bound.dialect], _read(bound, column)
-    dated = sa.and_(dialect.holds(read, dates=True), sa.not_(dialect.holds(read, dates=False)))
+    dialect = _DIALECTS[column.dialect]
+    dated = sa.and_(dialect.holds(column, dates=True), sa.not_(dialect.holds(column, dates=False)))
     if day < date.max:
-        dated = dialect.before(read, Bound(instant=None, day=day + timedelta(days=1)))
-    return dated if day == date.min else sa.and_(dated, sa.not_(dialect.before(read, Bound(instant=None, day=day))))
+        dated = dialect.before(column, Bound(instant=None, day=day + timedelta(days=1)))
+    return dated if day == date.min else sa.and_(dated, sa.not_(dialect.before(column, Bound(instant=None, day=day))))
 
 
-def on_day(bound: BoundClass, column: str, day: date, zone: ZoneInfo) -> Bool:
+def on_day(column: ClockColumn, day: date, zone: ZoneInfo) -> Bool:
     """Whether the column's moment lies on the local ``day``, as a calendar on the wall in ``zone`` shows it."""
     spans = [
-        sa.and_(
-            before(bound, column, Bound(instant=end, day=None)), ~before(bound, column, Bound(instant=start, day=None))
-        )
+        sa.and_(before(column, Bound(instant=end, day=None)), ~before(column, Bound(instant=start, day=None)))
         for start, end in local_spans(day, zone)
     ]
     next_day = day + timedelta(days=1) if day < date.max else None
     dated = sa.and_(
-        is_clock(bound, column) if next_day is None else before(bound, column, Bound(instant=None, day=next_day)),
-        ~before(bound, column, Bound(instant=None, day=day)),
+        is_clock(column) if next_day is None else before(column, Bound(instant=None, day=next_day)),
+        ~before(column, Bound(instant=None, day=day)),
     )
     if next_day is None:  # instants of the last day are told by their spans alone
-        dated = sa.and_(dated, ~is_clock(bound, column, dates=False))
+        dated = sa.and_(dated, ~is_clock(column, dates=False))
     return any_of([*spans, dated])
 
 

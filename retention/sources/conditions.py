@@ -20,7 +20,7 @@ from retention.policy.calendar import LAST_INSTANT, day_start, local_day
 from retention.policy.condition import AllOf, AnyOf, Compare, Condition, NoneOf, Operator, Scalar
 from retention.policy.moment import wall_instant
 from retention.sources import mariadb_clock
-from retention.sources.clocks import MICROSECOND, Bound, after_bound, before, is_clock, on_day
+from retention.sources.clocks import MICROSECOND, Bound, after_bound, before, clock_column, is_clock, on_day
 from retention.sources.mariadb_types import family, text_of
 from retention.sources.sql import Bool, all_of, any_of, raw, string
 from retention.sources.table import Column, Kind
@@ -56,9 +56,8 @@ class _Column:
     """One column of one class, as conditions compare it."""
 
     def __init__(self, bound: BoundClass, name: str, zone: ZoneInfo) -> None:
-        self.bound = bound
-        self.name = name
         self.zone = zone
+        self.clock = clock_column(bound, name)
         self.described: Column = bound.described(name)
         self.expression: sa.ColumnElement[Any] = bound.column(name)
         self.sqlite = bound.dialect == "sqlite"
@@ -77,7 +76,7 @@ class _Column:
             case Operator.BEFORE | Operator.AFTER if isinstance(wanted, date):
                 return self.in_time(compare.operator, wanted)
             case Operator.CONTAINS if isinstance(wanted, str):
-                find = sa.func.strpos if self.bound.dialect == "postgresql" else sa.func.instr
+                find = sa.func.strpos if self.clock.dialect == "postgresql" else sa.func.instr
                 return self.as_text(lambda text: find(text, string(wanted)) > 0)
             case Operator.STARTS_WITH if isinstance(wanted, str):
                 length = len(wanted.encode() if self.mysql else wanted)
@@ -95,12 +94,10 @@ class _Column:
         if isinstance(wanted, datetime):
             instant = wall_instant(wanted, self.zone)
             next_one = Bound(instant=instant + MICROSECOND if instant < LAST_INSTANT else None, day=None)
-            not_after = (
-                is_clock(self.bound, self.name, dates=False) if next_one.instant is None else self.before(next_one)
-            )
+            not_after = is_clock(self.clock, dates=False) if next_one.instant is None else self.before(next_one)
             return sa.and_(not_after, sa.not_(self.before(Bound(instant=instant, day=None))))
         if isinstance(wanted, date):
-            return on_day(self.bound, self.name, wanted, self.zone)
+            return on_day(self.clock, wanted, self.zone)
         if isinstance(wanted, bool):
             return self.as_boolean(wanted)
         if isinstance(wanted, str):
@@ -111,7 +108,7 @@ class _Column:
         return sa.and_(self.expression.is_not(None), what)
 
     def before(self, limit: Bound) -> Bool:
-        return before(self.bound, self.name, limit)
+        return before(self.clock, limit)
 
     def in_time(self, operator: Operator, wanted: date) -> Bool:
         if isinstance(wanted, datetime):
@@ -130,9 +127,9 @@ class _Column:
         """A time that does not lie before ``limit``; where it is None, nothing lies that late."""
         parts: list[Bool] = []
         if limit.instant is not None:
-            parts.append(sa.and_(is_clock(self.bound, self.name, dates=False), sa.not_(self.before(limit))))
+            parts.append(sa.and_(is_clock(self.clock, dates=False), sa.not_(self.before(limit))))
         if limit.day is not None:
-            dated = sa.and_(is_clock(self.bound, self.name), sa.not_(is_clock(self.bound, self.name, dates=False)))
+            dated = sa.and_(is_clock(self.clock), sa.not_(is_clock(self.clock, dates=False)))
             parts.append(sa.and_(dated, sa.not_(self.before(limit))))
         return any_of(parts)
 

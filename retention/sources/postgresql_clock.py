@@ -60,15 +60,13 @@ def before(column: ClockColumn, bound: Bound) -> Bool:
     """Whether the time lies before the bound. An index on the column serves it, except on text: a plain comparison is
     among the conjuncts."""
     if column.kind in _TEXTS:
-        return earlier(column, bound)
-    valid = [_are_digits(column)] if column.kind in _COUNTED and column.format else _finite(column)
-    return sa.and_(column.expression.is_not(None), earlier(column, bound), *valid)
-
-
-def earlier(column: ClockColumn, bound: Bound) -> Bool:
-    """The same, of records that are known to have a time there."""
-    if column.kind in _TEXTS:
         return _text_before(column, bound)
+    valid = [_are_digits(column)] if column.kind in _COUNTED and column.format else _finite(column)
+    return sa.and_(column.expression.is_not(None), _earlier(column, bound), *valid)
+
+
+def _earlier(column: ClockColumn, bound: Bound) -> Bool:
+    """The same of columns that are no text, and of records that are known to have a time there."""
     limit: sa.ColumnElement[Any] | None
     wall, number = bound.wall(column.zone), bound.number(column.unit)
     match column.kind:
@@ -92,7 +90,7 @@ def between(column: ClockColumn, edges: Sequence[tuple[str, Bound]], below: str)
     """The label of the last of ``edges`` (in order) that the time does not lie before, else ``below``; of records that are
     known to have a time there. Found by halving: eight comparisons for twenty years of months."""
     if column.kind not in _TEXTS:
-        return _halved(edges, below, lambda bound: earlier(column, bound))
+        return _halved(edges, below, lambda bound: _earlier(column, bound))
     text = _text(column)
     cases: list[tuple[Bool, Callable[[Bound], Bool]]] = [
         (sa.func.length(text) == 10, lambda bound: _day_before(text, bound)),

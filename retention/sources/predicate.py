@@ -22,9 +22,10 @@ from retention.policy.decide import Fate
 from retention.policy.policy import LegalBound, Policy, Retain
 from retention.policy.policy_set import PolicySet
 from retention.sources.bound_class import BoundClass, BoundDependent
-from retention.sources.clocks import Bound, after_bound, before, is_clock, local_spans
+from retention.sources.clocks import Bound, after_bound, local_spans
 from retention.sources.conditions import condition_sql
 from retention.sources.keys import key_expression, row_value
+from retention.sources.record_clock import before, is_clock
 from retention.sources.sql import Bool, all_of, any_of, raw, string, temporary
 from retention.sources.subject import is_subject
 from retention.sources.tags import carries, readable, tags_match_sql
@@ -44,7 +45,7 @@ def matches(bound: BoundClass, policy: Policy, zone: ZoneInfo) -> Bool:
 
 
 def clock_of(bound: BoundClass, retain: Retain) -> str | None:
-    """The column from which the period counts."""
+    """The clock from which the period counts."""
     return bound.record_class.created if retain.clock is None else retain.clock
 
 

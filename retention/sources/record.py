@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,12 @@ import sqlalchemy as sa
 
 from retention.holds.scope import Key
 from retention.policy.decide import Record, tags_of
+from retention.policy.record_class import ClockPart
 from retention.policy.tags import TagColumn, TagTable
 from retention.sources.bound_class import BoundClass
 from retention.sources.literal import value_of
 from retention.sources.mariadb_types import in_utf8
-from retention.sources.sql import Bool
+from retention.sources.sql import Bool, rows_of
 from retention.sources.statements import is_key
 from retention.sources.table import Column, Kind, Table
 
@@ -27,13 +29,18 @@ if TYPE_CHECKING:
 _Row = dict[str, object]
 
 
-def read_record(session: Session, bound: BoundClass, key: Key, zone: ZoneInfo) -> Record | None:
-    """The record of that key as it is now, or None. ``zone`` is the policies' time zone. Raises SourceFailed."""
-    found = read_records(session, bound, is_key(bound, key), zone)
+def read_record(
+    session: Session, bound: BoundClass, key: Key, zone: ZoneInfo, clocks: Iterable[str | None] = ()
+) -> Record | None:
+    """The record of that key as it is now, or None. ``zone`` is the policies' time zone, ``clocks`` those that they name.
+    Raises SourceFailed."""
+    found = read_records(session, bound, is_key(bound, key), zone, clocks)
     return found[0] if found else None
 
 
-def read_records(session: Session, bound: BoundClass, condition: Bool, zone: ZoneInfo) -> list[Record]:
+def read_records(
+    session: Session, bound: BoundClass, condition: Bool, zone: ZoneInfo, clocks: Iterable[str | None] = ()
+) -> list[Record]:
     """The records that fulfil the condition, in key order; all of them stand in memory. Raises SourceFailed."""
     rows = _read(session, bound, bound.table, bound.rows, condition, bound.key)
     joined: dict[object, list[object]] = {}
@@ -42,7 +49,39 @@ def read_records(session: Session, bound: BoundClass, condition: Bool, zone: Zon
         chosen = sa.select(bound.key[0]).select_from(bound.rows).where(condition).correlate_except(bound.rows)
         for row in _read(session, bound, join.table, join.rows, join.refers.in_(chosen), [join.refers]):
             joined.setdefault(row[source.record], []).append(row[source.tag])
-    return [_record(bound, row, joined, zone) for row in rows]
+    related = {part.path: (part, _related(session, bound, part, condition)) for part in _kin_parts(bound, clocks)}
+    return [
+        replace(
+            _record(bound, row, joined, zone),
+            related={path: tuple(found.get(_own(bound, part, row), ())) for path, (part, found) in related.items()},
+        )
+        for row in rows
+    ]
+
+
+def _kin_parts(bound: BoundClass, clocks: Iterable[str | None]) -> list[ClockPart]:
+    """The parts of the class's and the named clocks that stand in other tables."""
+    named = dict.fromkeys(filter(None, (bound.record_class.created, *clocks)))
+    return [part for clock in named for part in bound.record_class.clock_parts(clock) if part.kin is not None]
+
+
+def _own(bound: BoundClass, part: ClockPart, row: _Row) -> object:
+    """What the part's rows refer to, or what refers to them."""
+    assert part.kin is not None, "only parts in other tables are asked for"
+    return row[bound.kin(part.kin)[2]]
+
+
+def _related(session: Session, bound: BoundClass, part: ClockPart, condition: Bool) -> dict[object, list[object]]:
+    """What belongs to the records that fulfil the condition -> the values of the part's column there."""
+    assert part.kin is not None, "only parts in other tables are asked for"
+    table, key, own = bound.kin(part.kin)
+    rows = rows_of(table)
+    chosen = sa.select(bound.column(own)).select_from(bound.rows).where(condition).correlate_except(bound.rows)
+    asked = replace(table, columns=tuple(one for one in table.columns if one.name in (key, part.column)))
+    found: dict[object, list[object]] = {}
+    for row in _read(session, bound, asked, rows, rows.c[key].in_(chosen), [rows.c[key]]):
+        found.setdefault(row[key], []).append(row[part.column])
+    return found
 
 
 def _record(bound: BoundClass, row: _Row, joined: dict[object, list[object]], zone: ZoneInfo) -> Record:

@@ -131,10 +131,6 @@ def before(column: ClockColumn, bound: Bound) -> Bool:
     return raw(_filled(f"({{c}} IS NOT NULL AND ({' OR '.join(parts)}))", column.text) if parts else "0")
 
 
-#: of records that are known to have a time there nothing is known that would be quicker
-earlier = before
-
-
 def _text_before(column: ClockColumn, bound: Bound, wall: datetime | None, digits: str | None) -> str:
     of_digits = "" if digits is None else f" WHEN {_are_digits(column)} THEN substr({{c}}, 1) < '{digits}'"
     return (

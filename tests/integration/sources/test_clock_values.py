@@ -19,7 +19,7 @@ from retention.sources.bind import bind
 from retention.sources.bound_class import BoundClass
 from retention.sources.census import EARLIER, month_of
 from retention.sources.clock_column import Bound, after_bound, day_bound
-from retention.sources.clocks import before, is_clock
+from retention.sources.clocks import before, clock_column, is_clock
 from retention.sources.open import open_source
 from retention.sources.record import read_records
 
@@ -137,12 +137,12 @@ def test_every_value_is_read_alike(clocked: tuple[BoundClass, st.SearchStrategy[
         session.begin(write=True)
         rows = ", ".join(f"({number}, {value})" for number, value in enumerate(values))
         session.execute(f"INSERT INTO logs VALUES {rows}, ({len(values)}, NULL)")
-        asked = [is_clock(bound, "clock"), is_clock(bound, "clock", dates=False)]
-        asked += [before(bound, "clock", limit) for limit in limits]
+        column = clock_column(bound, "clock")
+        asked = [is_clock(column), is_clock(column, dates=False), *(before(column, limit) for limit in limits)]
         statement = sa.select(bound.key[0], *(sa.case((one, 1), else_=0) for one in asked)).select_from(bound.rows)
         told = {row[0]: [bool(one) for one in row[1:]] for row in session.rows(statement)}
         month = sa.select(bound.key[0], month_of(bound, "clock", AS_OF, zone)).select_from(bound.rows)
-        months = dict(session.rows(month.where(is_clock(bound, "clock"))))
+        months = dict(session.rows(month.where(is_clock(column))))
         records = read_records(session, bound, sa.true(), zone)
     finally:
         session.close()

@@ -19,12 +19,12 @@ from retention.holds.hold import Hold, HoldState
 from retention.holds.scope import Everything, Keys, Matching, Subject, Tagged, WholeClass
 from retention.policy.calendar import counted_day, local_day
 from retention.policy.condition import AllOf, AnyOf, Compare, Condition, NoneOf, Operator
-from retention.policy.decide import Fate, Record, decide, holds_true, moment_of
+from retention.policy.decide import Fate, Record, clock_moments, decide, holds_true
 from retention.policy.mark import Mark
 from retention.policy.period import Period
 from retention.policy.policy import LegalBound, Limits, Policy, Retain, Schedule
 from retention.policy.policy_set import PolicySet
-from retention.policy.record_class import Dependent, RecordClass
+from retention.policy.record_class import Dependent, Parent, RecordClass
 from retention.policy.tags import TagColumn, TagMatch, TagRules, TagSource, TagTable
 from retention.sources import statements
 from retention.sources.bind import bind
@@ -238,12 +238,16 @@ _SQLITE = Shape(
 _INSTANTS = st.datetimes(datetime(1970, 1, 2), datetime(2037, 12, 31)).map(lambda wall: _quoted(wall.isoformat(" ")))
 _MARIADB = Shape(
     ddl="id bigint primary key, created datetime(6), closed timestamp(6) null, day date, stamp bigint, reading double, "
-    "exact decimal(40,7), status varchar(40), code char(8), amount decimal(40,6), flag boolean, customer int, tags {tags}",
+    "exact decimal(40,7), written text, bytes blob, status varchar(40), code char(8), amount decimal(40,6), "
+    "flag boolean, customer int, tags {tags}",
     cells={
         "created": _WALLS.map(lambda wall: _quoted(wall.isoformat(" ")))
         | st.sampled_from(
             ["NULL", "'0000-00-00 00:00:00'", "'2024-02-31 10:00:00'", "'0000-01-01 00:00:00'", "'2020-00-10'"]
         ),
+        "written": (_iso() | _iso() | _NO_TIME | _DIGITS).map(_quoted) | _ORNULL,
+        "bytes": (_iso() | _NO_TIME | _DIGITS).map(lambda text: f"x'{text.encode().hex()}'")
+        | st.sampled_from(["NULL", "x'00ff'", "x'323032312d30312d303100'", "x'323032312d30312d3031ff'"]),
         "closed": _INSTANTS | st.sampled_from(["NULL", "'0000-00-00 00:00:00'"]),
         "day": _DAYS.map(lambda day: _quoted(day.isoformat()))
         | st.sampled_from(["NULL", "'0000-00-00'", "'2024-02-31'", "'2020-01-00'"]),
@@ -340,6 +344,15 @@ _PERIODS = st.one_of(
 )
 
 
+#: of which the latest counts
+CLOCKS = {
+    "last": ("created", "closed", "day"),
+    "last activity": ("created", "comments.created_at"),
+    "last of all": ("account.closed_at", "comments.created_at", "stamp"),
+}
+PARENTS = {"account": Parent(table="accounts", column="customer", mark=MARK)}
+
+
 @st.composite
 def _retains(draw: st.DrawFn) -> Retain:
     period = draw(_PERIODS)
@@ -348,7 +361,10 @@ def _retains(draw: st.DrawFn) -> Retain:
         if period.exact
         else draw(st.sampled_from([None, None, "next month", "next quarter", "next year", "next fiscal year"]))
     )
-    clock = draw(st.sampled_from([None, "created", "closed", "day", "stamp", "reading", "exact", "written", "bytes"]))
+    clock = draw(
+        st.sampled_from([None, "created", "closed", "day", "stamp", "reading", "exact", "written", "bytes"])
+        | st.sampled_from([*CLOCKS, "account.closed_at"])
+    )
     return Retain(
         period=period, clock=clock, starts=starts, fiscal_year_starts=draw(st.sampled_from([(1, 1), (4, 1), (10, 15)]))
     )
@@ -437,19 +453,20 @@ def _covers(hold: Hold, record: Record, declared: RecordClass, zone: ZoneInfo, c
 
 
 def _on_days(hold: Hold, record: Record, declared: RecordClass, zone: ZoneInfo) -> bool:
-    moment = moment_of(record.values["created"], declared)
-    if moment is None:
+    assert declared.created is not None
+    moments = clock_moments(declared.created, record, declared)
+    if not moments:
         return True
-    day = local_day(moment, zone) if isinstance(moment, datetime) else moment
+    day = max(local_day(moment, zone) if isinstance(moment, datetime) else moment for moment in moments)
     return (hold.first_day is None or day >= hold.first_day) and (hold.last_day is None or day <= hold.last_day)
 
 
 def _month(record: Record, policy: Policy, declared: RecordClass, as_of: datetime, zone: ZoneInfo) -> str:
     """The month to which a due record counts, as the plan shows it."""
-    clock = policy.retain.clock if policy.retain.clock is not None else "created"
-    moment = moment_of(record.values[clock], declared)
-    assert moment is not None, "a due record has a clock"
-    day = counted_day(moment, zone) if isinstance(moment, datetime) else moment
+    clock = policy.retain.clock if policy.retain.clock is not None else declared.created
+    assert clock is not None
+    moments = clock_moments(clock, record, declared)
+    day = max(counted_day(moment, zone) if isinstance(moment, datetime) else moment for moment in moments)
     today = local_day(as_of, zone)
     first = today.year * 12 + today.month - 20 * 12
     return f"{day:%Y-%m}" if day.year * 12 + day.month >= first else "earlier"
@@ -469,6 +486,8 @@ class Stage:
         self.session: Session = source.session()
         self.session.execute(f"CREATE TABLE logs ({self.shape.ddl.replace('{tags}', kind)})")
         self.session.execute("CREATE TABLE comments (id integer primary key, log_id integer, created_at date)")
+        kind = {"sqlite": "text", "mysql": "timestamp(6) null"}.get(source.dialect.name, "timestamptz")
+        self.session.execute(f"CREATE TABLE accounts (id integer primary key, closed_at {kind})")
         self.session.execute("CREATE TABLE log_tags (log_id integer, tag text)")
 
     def tags(self, rules: tuple[tuple[str, Condition], ...]) -> TagSource:
@@ -479,19 +498,29 @@ class Stage:
     def bind(self, declared: RecordClass, classes: dict[str, RecordClass]) -> BoundClass:
         """Bound once: examples differ in what the class says of its clocks and tags, not in the table."""
         if declared.name not in self.bound:
-            self.bound[declared.name] = bind(self.source, replace(declared, timezone=ZoneInfo("UTC")), classes)
+            self.bound[declared.name] = bind(
+                self.source, replace(declared, timezone=ZoneInfo("UTC"), unit="s", format=None), classes
+            )
         return self.bound[declared.name]
 
-    def fill(self, rows: list[dict[str, str]], tags: list[tuple[int, str]], comments: list[int]) -> None:
-        for table in ("logs", "comments", "log_tags"):
+    def fill(
+        self,
+        rows: list[dict[str, str]],
+        tags: list[tuple[int, str]],
+        comments: list[tuple[int, str]],
+        accounts: list[tuple[int, str]],
+    ) -> None:
+        for table in ("logs", "comments", "log_tags", "accounts"):
             self.session.execute(f"DELETE FROM {table}")
         for number, row in enumerate(rows, 1):
             columns = ", ".join(["id", *row])
             self.session.execute(f"INSERT INTO logs ({columns}) VALUES ({', '.join([str(number), *row.values()])})")
         for log, tag in tags:
             self.session.execute(f"INSERT INTO log_tags VALUES ({log}, {tag})")
-        for number, log in enumerate(comments, 1):
-            self.session.execute(f"INSERT INTO comments VALUES ({number}, {log}, NULL)")
+        for number, (log, created) in enumerate(comments, 1):
+            self.session.execute(f"INSERT INTO comments VALUES ({number}, {log}, {created})")
+        for account, closed in accounts:
+            self.session.execute(f"INSERT INTO accounts VALUES ({account}, {closed})")
 
 
 @pytest.fixture(params=sorted(_TAG_CELLS))
@@ -527,8 +556,10 @@ def _compare_all(stage: Stage, data: st.DataObject) -> None:
     tags = data.draw(
         st.lists(st.tuples(st.integers(1, 8), st.sampled_from(stage.join_tags)), max_size=6), label="join table"
     )
-    comments = data.draw(st.lists(st.integers(1, 8), max_size=3), label="comments")
-    stage.fill(rows, tags, comments)
+    written = data.draw(st.lists(st.tuples(st.integers(1, 8), stage.shape.cells["day"]), max_size=4), label="comments")
+    accounts = st.tuples(st.sampled_from([1, 2, 42]), stage.shape.cells["closed"])
+    stage.fill(rows, tags, written, data.draw(st.lists(accounts, max_size=3, unique_by=lambda one: one[0])))
+    comments = [log for log, _ in written]
     rules = (
         tuple((tag, data.draw(_CONDITIONS, label=f"rule {tag}")) for tag in TAGS[:2])
         if stage.tag_source == "rules"
@@ -536,7 +567,8 @@ def _compare_all(stage: Stage, data: st.DataObject) -> None:
     )
     unit, form = data.draw(_READINGS, label="unit and format")
     declared = RecordClass(
-        source="crm", name="logs", table="logs", key=("id",), created="created",
+        source="crm", name="logs", table="logs", key=("id",), clocks=CLOCKS, parents=PARENTS,
+        created=data.draw(st.sampled_from(["created", "created", "created", *CLOCKS]), label="created"),
         timezone=data.draw(st.none() | ZONES, label="class zone"),
         unit=unit, format=form, unset=data.draw(_UNSET, label="unset"),
         tags=stage.tags(rules), subjects={"customer": "customer"}, mark=MARK,
@@ -546,7 +578,6 @@ def _compare_all(stage: Stage, data: st.DataObject) -> None:
         name="comments",
         table="comments",
         key=("id",),
-        created="created_at",
         timezone=declared.timezone,
         mark=MARK,
     )
@@ -576,7 +607,8 @@ def _compare_all(stage: Stage, data: st.DataObject) -> None:
             )
             stage.session.load_temporary(held_keys(address), keys)
         held_sql = held(bound, holds, kin, zone)
-        records = {record.values["id"]: record for record in read_records(stage.session, bound, sa.true(), zone)}
+        named = [policy.retain.clock for policy in policies.policies]
+        records = {record.values["id"]: record for record in read_records(stage.session, bound, sa.true(), zone, named)}
         all_commented: set[object] = set(comments)
         keyed_commented: set[object] = {log for number, log in enumerate(comments, 1) if number in _HELD_IDS}
 
