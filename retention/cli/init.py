@@ -22,16 +22,16 @@ from retention.errors import InputError, RetentionError
 def init(url: str, folder: Path) -> None:
     """Write a commented starter project for the database at URL.
 
-    URL is sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE. The schema is read, never changed; record classes
-    are proposed for tables with dates, and everything that the schema does not tell is said in a comment. A password goes
-    into no file. Nothing that exists is overwritten.
+    URL is sqlite:///FILE, postgresql://USER:PASSWORD@HOST/DATABASE or mysql://USER:PASSWORD@HOST/DATABASE. The schema is
+    read, never changed; record classes are proposed for tables with dates, and everything that the schema does not tell is
+    said in a comment. A password goes into no file. Nothing that exists is overwritten.
     """
     from retention.config import SourceConfig
     from retention.sources.open import open_source
     from retention.starter_project import propose, source_name, write
 
     if "://" not in url:
-        raise InputError("URL names no database", hint="write sqlite:///FILE or postgresql://USER@HOST/DATABASE")
+        raise InputError("URL names no database", hint="write sqlite:///FILE, or postgresql://USER@HOST/DATABASE")
     source = open_source(SourceConfig(name=source_name(url), url=url, classes={}))
     try:
         proposal = propose(source)

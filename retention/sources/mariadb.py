@@ -48,6 +48,7 @@ _MODES = (
     "NO_AUTO_VALUE_ON_ZERO", "ALLOW_INVALID_DATES",
 )  # fmt: skip
 _SETTINGS = {
+    "autocommit": "1",
     "sql_mode": f"'{','.join(_MODES)}'",
     # a TIMESTAMP is another wall time in another session's zone
     "time_zone": "'+00:00'",
@@ -71,6 +72,8 @@ _MARIADB_SETTINGS = {
 
 #: so many batches may work on one class at a time. A named lock is exclusive: a batch takes one, a hold takes all
 SLOTS = 8
+#: seconds that a hold waits for the batches under way
+PATIENCE = 60
 
 #: of the options that a URL may have, those that the driver takes
 _OPTIONS = frozenset({"unix_socket", "ssl_ca", "ssl_cert", "ssl_key", "ssl_verify_cert", "ssl_verify_identity"})
@@ -154,14 +157,14 @@ class MariadbSession(Session):
                 )
 
     def pass_fence(self, addresses: Sequence[str]) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         try:
             for address in names(addresses):
                 for slot in range(SLOTS):
                     # in the order in which batches take them, and the server serves those who wait in turn
                     if not self._lock(address, slot, max(0, math.ceil(deadline - time.monotonic()))):
                         raise SourceFailed(
-                            f"{self._source.name}: a batch that was under way did not end within 60 seconds",
+                            f"{self._source.name}: a batch that was under way did not end within {PATIENCE} seconds",
                             hint="try again; SHOW PROCESSLIST shows who is connected",
                         )
         finally:
@@ -392,7 +395,7 @@ class MariadbSource(Source):
             collation="utf8mb4_bin",
             use_unicode=False,
             conv={},
-            autocommit=True,
+            autocommit=None,  # as the settings say, for the driver cannot without its conversions
             connect_timeout=10,
             program_name="retention",
             **given,

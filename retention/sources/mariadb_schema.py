@@ -128,7 +128,7 @@ def _columns(session: Session, at: str, literal: Callable[[str], str], schema: s
     return tuple(
         Column(
             name=name,
-            type=declared,
+            type="json" if name in json and declared == "longtext" else declared,
             kind=Kind.JSON if name in json else kind_of(declared),
             nullable=nullable == "YES",
             generated=any(word in extra.upper() for word in ("STORED GENERATED", "VIRTUAL GENERATED", "PERSISTENT")),

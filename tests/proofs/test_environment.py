@@ -185,7 +185,7 @@ def test_what_a_disk_may_answer(plain_site: Any, monkeypatch: pytest.MonkeyPatch
 def test_an_archive_whose_folder_is_gone(plain_site: Any) -> None:
     plain_site.fill(ROWS)
     plain_site.run()
-    plain_site.run_sql(plain_site.url, "UPDATE activity_logs SET created_at = '2026-01-01 00:00:00+00:00' WHERE id = 3")
+    plain_site.run_sql(plain_site.url, "UPDATE activity_logs SET created_at = '2026-01-01 00:00:00' WHERE id = 3")
     elsewhere = plain_site.folder / "elsewhere"
     (plain_site.folder / "archive").rename(elsewhere)
     refused_and_unharmed(plain_site, ArchiveFailed, "is not there")
@@ -732,7 +732,7 @@ def test_an_archive_that_fails_does_not_stop_the_policies_of_others(plain_site: 
     plain_site.fill(ROWS)
     tags = "'[\"sales\"]'" if plain_site.dialect == "sqlite" else "'{sales}'"
     plain_site.run_sql(
-        plain_site.url, f"UPDATE activity_logs SET tags = {tags}, closed_at = '2010-01-01 00:00:00+00:00' WHERE id = 7"
+        plain_site.url, f"UPDATE activity_logs SET tags = {tags}, closed_at = '2010-01-01 00:00:00' WHERE id = 7"
     )
     text = plain_site.config.read_text()
     plain_site.config.write_text(f"{text}  gone: {{url: 'file:./gone'}}\n")

@@ -54,7 +54,7 @@ def hostile_site(plain_site: Site, name: str) -> Site:
         f"CREATE TABLE {quoted(table)} ({quoted(key)} {kinds[0]} NOT NULL PRIMARY KEY, {quoted(clock)} {kinds[1]},"
         f" {quoted(tags)} {kinds[2]}, {quoted(who)} TEXT, {quoted(status)} TEXT)",
         *(
-            f"INSERT INTO {quoted(table)} ({columns}) VALUES ('{literal}{i}', '202{i % 2 + 5}-01-15 10:00:00+00:00',"
+            f"INSERT INTO {quoted(table)} ({columns}) VALUES ('{literal}{i}', '202{i % 2 + 5}-01-15 10:00:00',"
             f" {stored}, '{literal}', '{literal}{i % 3}')"
             for i in range(1, 7)
         ),

@@ -102,7 +102,7 @@ class Machine(RuleBasedStateMachine):
         statements = ["DELETE FROM activity_logs"]
         tags = "'[\"service-note\"]'" if site.dialect == "sqlite" else "'{service-note}'"
         statements += [
-            f"INSERT INTO activity_logs VALUES ({i}, {i}, 'open', 1.5, 'note {i}', {tags}, '{day} 10:00:00+00:00', NULL)"
+            f"INSERT INTO activity_logs VALUES ({i}, {i}, 'open', 1.5, 'note {i}', {tags}, '{day} 10:00:00', NULL)"
             for i, day in MADE.items()
         ]
         site.run_sql(site.url, *statements)

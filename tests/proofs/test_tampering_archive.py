@@ -137,7 +137,7 @@ def test_every_byte_of_the_archive_s_marker(done: Any, marker: Path) -> None:
 
 def test_a_file_of_another_batch_in_its_place(done: Any) -> None:
     """Each file is a sound one, with a sound manifest: only not the one of its name."""
-    done.run_sql(done.url, "UPDATE activity_logs SET created_at = '2026-01-01 00:00:00+00:00' WHERE id = 3")
+    done.run_sql(done.url, "UPDATE activity_logs SET created_at = '2026-01-01 00:00:00' WHERE id = 3")
     assert done.run().deleted == 1
     [first, second] = done.asked("SELECT manifest FROM batch ORDER BY prepared_at")
     one, other = (done.folder / "archive" / row[0] for row in (first, second))

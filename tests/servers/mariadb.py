@@ -44,6 +44,8 @@ class MariadbServer:
             str(_program("mariadbd")), "--no-defaults", f"--datadir={self.folder}", *user,
             "--bind-address=127.0.0.1", f"--port={self.port}", f"--socket={self.folder / 'sock'}",
             f"--pid-file={self.folder / 'pid'}", f"--log-error={self.folder / 'error.log'}", "--skip-name-resolve",
+            # a server that starts removes what another one has in a folder that they share
+            f"--tmpdir={self.folder}",
             "--innodb-buffer-pool-size=128M", "--innodb-flush-log-at-trx-commit=2", "--character-set-server=utf8mb4",
             *self.options,
         ]  # fmt: skip

@@ -302,6 +302,12 @@ ODD = {
         " WHERE id = 30",
         "UPDATE activity_logs SET code = 7, price = 'n/a' WHERE id = 45",
     ),
+    "mysql": (
+        "ALTER TABLE activity_logs ADD price DECIMAL(12,4), ADD code VARCHAR(9), ADD moment TIMESTAMP NULL, ADD flag BOOLEAN,"
+        " ADD day DATE, ADD mood ENUM('x-1', 'x-2')",
+        "UPDATE activity_logs SET price = 12.5, code = 'x-1', moment = '2026-01-15 10:00:00', flag = 1, note = 'ü',"
+        " mood = 'x-2', day = 0 WHERE id = 30",
+    ),
 }
 WHERE = ["code=x-1", "code=x-2", "moment=2026-01-15", "moment=2026-01-16", "flag=true", "note=ü", "note=note 31",
          "price=12.5", "price=12.6", "status=open", "status=none"]  # fmt: skip
@@ -340,7 +346,7 @@ TAG_SOURCES = {
     "table": (
         "        tags: {table: activity_tags, record: activity_id, tag: tag}\n",
         (
-            "CREATE TABLE activity_tags (activity_id BIGINT NOT NULL REFERENCES activity_logs(id), tag TEXT NOT NULL,"
+            "CREATE TABLE activity_tags (activity_id BIGINT NOT NULL REFERENCES activity_logs(id), tag VARCHAR(40) NOT NULL,"
             " PRIMARY KEY (activity_id, tag))",
             "INSERT INTO activity_tags SELECT id, 'service-note' FROM activity_logs WHERE id % 3 = 0",
             "INSERT INTO activity_tags SELECT id, 'odd' FROM activity_logs WHERE id = 15",

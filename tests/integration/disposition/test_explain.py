@@ -57,9 +57,7 @@ def test_not_expired_with_the_day_from_which_it_is(plain_site: Any) -> None:
 
 def test_kept_by_another_policy_until_both_are_over(plain_site: Any) -> None:
     plain_site.fill(1000)
-    plain_site.run_sql(
-        plain_site.url, "UPDATE activity_logs SET closed_at = '2024-02-29 12:00:00+00:00' WHERE id = 1000"
-    )
+    plain_site.run_sql(plain_site.url, "UPDATE activity_logs SET closed_at = '2024-02-29 12:00:00' WHERE id = 1000")
     found = told(plain_site, "1000")
     assert fates(found) == {"sales-records": Fate.NOT_EXPIRED, "service-notes": Fate.KEPT_BY_OTHER}
     assert "first run of sales-records on or after 2029-03-01" in found.outcome

@@ -180,7 +180,7 @@ def test_a_control_database_that_refuses_deletes_nothing(
 def test_an_archive_whose_disk_is_not_mounted_is_not_made_anew(plain_site: Any) -> None:
     plain_site.fill(ROWS)
     plain_site.run()
-    plain_site.run_sql(plain_site.url, "UPDATE activity_logs SET created_at = '2026-01-01 00:00:00+00:00' WHERE id = 3")
+    plain_site.run_sql(plain_site.url, "UPDATE activity_logs SET created_at = '2026-01-01 00:00:00' WHERE id = 3")
     archive: Path = plain_site.folder / "archive"
     archive.rename(plain_site.folder / "elsewhere")
     archive.mkdir()

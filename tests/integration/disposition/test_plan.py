@@ -137,9 +137,9 @@ def any_composite(plain_site: Any) -> Any:
         )
     else:
         statements = (
-            "CREATE TABLE other AS SELECT 'x' AS day, * FROM activity_logs",
+            "CREATE TABLE other AS SELECT 'x' AS day, t.* FROM activity_logs t",
             "DROP TABLE activity_logs",
-            "CREATE TABLE activity_logs (day TEXT NOT NULL, id INTEGER NOT NULL, account_id INTEGER, status TEXT,"
+            "CREATE TABLE activity_logs (day VARCHAR(9) NOT NULL, id INTEGER NOT NULL, account_id INTEGER, status TEXT,"
             " amount NUMERIC(12,2), note TEXT, tags TEXT, created_at DATETIME, closed_at DATETIME, PRIMARY KEY (day, id))",
             "INSERT INTO activity_logs SELECT * FROM other",
             "DROP TABLE other",

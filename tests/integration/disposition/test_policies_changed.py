@@ -147,7 +147,7 @@ def test_a_plan_that_grew_after_its_approval_is_asked_for_again(careful: Any, gr
     first = asked(careful)
     approve(engine, first, reason="checked")
     if grown == "records":
-        careful.run_sql(careful.url, "UPDATE activity_logs SET created_at = '2026-01-01 00:00:00+00:00' WHERE id = 3")
+        careful.run_sql(careful.url, "UPDATE activity_logs SET created_at = '2026-01-01 00:00:00' WHERE id = 3")
     else:
         careful.run_sql(careful.url, "INSERT INTO activity_comments VALUES (31, 30, 'one more')")
 
@@ -168,7 +168,7 @@ def test_a_plan_that_grew_after_its_approval_is_asked_for_again(careful: Any, gr
 def test_a_plan_that_shrank_after_its_approval_goes_on(careful: Any) -> None:
     approved = asked(careful)
     approve(careful.engine(), approved, reason="checked")
-    careful.run_sql(careful.url, "UPDATE activity_logs SET created_at = '2026-09-30 00:00:00+00:00' WHERE id = 30")
+    careful.run_sql(careful.url, "UPDATE activity_logs SET created_at = '2026-09-30 00:00:00' WHERE id = 30")
     result = careful.run()
     assert (result.run, result.deleted) == (approved, len(careful.due_ids(300)) - 1)
 

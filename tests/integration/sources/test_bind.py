@@ -142,14 +142,15 @@ def test_declarations_that_do_not_fit(source: Source, session: Session, changes:
 
 
 def test_what_is_no_clock_is_told_with_those_that_are(source: Source, sessions: Sessions) -> None:
-    sessions(source).execute("CREATE TABLE logs (id integer PRIMARY KEY, created_at boolean, day date, note text)")
-    with pytest.raises(PolicyFilesError, match=r'"created_at" is (?i:boolean), which tells no time, name one of: day'):
+    kind = "time" if source.dialect.name == "mysql" else "boolean"  # its booleans are numbers
+    sessions(source).execute(f"CREATE TABLE logs (id integer PRIMARY KEY, created_at {kind}, day date, note text)")
+    with pytest.raises(PolicyFilesError, match=rf'"created_at" is (?i:{kind}), which tells no time, name one of: day'):
         _bind(source, _class())
 
 
 @pytest.mark.parametrize("kind", ["text", "varchar(30)", "bytea"])
 def test_text_is_a_clock_where_its_zone_is_known(source: Source, sessions: Sessions, kind: str) -> None:
-    kind = "blob" if (source.dialect.name, kind) == ("sqlite", "bytea") else kind
+    kind = "blob" if source.dialect.name != "postgresql" and kind == "bytea" else kind
     sessions(source).execute(f"CREATE TABLE logs (id integer PRIMARY KEY, created_at {kind})")
     assert _bind(source, _class()).described("created_at").name == "created_at"
     with pytest.raises(PolicyFilesError, match="without a zone, say `timezone:`"):
@@ -174,7 +175,7 @@ def test_unset_values_that_can_stand_in_no_clock_are_named(source: Source, sessi
     sessions(source).execute(f"CREATE TABLE logs (id integer PRIMARY KEY, created_at {kind}, stamp integer)")
     declared = _class(unit="s", unset=(0, date(1970, 1, 1), "0000-00-00"), marks={"unset": _mark(12)})
     problems = [str(problem) for problem in unset_problems(_bind(source, declared), ())]
-    wrong = ["0"] if source.dialect.name == "sqlite" else ["0", "'0000-00-00'"]
+    wrong = ["0", "'0000-00-00'"] if source.dialect.name == "postgresql" else ["0"]
     assert problems == [
         f'retention.yaml:12:5: the unset value {value} can stand in no clock of "crm.logs": created_at'
         f" ({kind.upper() if source.dialect.name == 'sqlite' else kind}), take it away, or write it as it stands there"

@@ -81,6 +81,20 @@ COLUMNS: dict[str, dict[str, st.SearchStrategy[str]]] = {
         "numeric": _NUMBERS | _NUMBERS.map(lambda number: f"{number}.50"),
         "double precision": _NUMBERS | st.sampled_from(["20210101.5", "'NaN'", "'Infinity'"]),
     },
+    "mysql": {
+        "text": _TEXTS.map(_quoted),
+        "varchar(40) character set latin1": _TEXTS.map(lambda text: _quoted(text.replace("२", "é"))),
+        "char(29)": _TEXTS.map(lambda text: _quoted(text[:29])),
+        "blob": _HEX.map(lambda text: f"x'{text}'"),
+        "datetime(6)": _WALLS.map(lambda wall: _quoted(str(wall)))
+        | st.sampled_from(["'0000-00-00 00:00:00'", "'2021-02-30 10:00:00'", "'0000-01-01 00:00:00'"]),
+        "timestamp(6) null": _NEAR.map(lambda wall: _quoted(str(wall))) | st.just("'0000-00-00 00:00:00'"),
+        "date": _DAYS.map(lambda day: _quoted(str(day)))
+        | st.sampled_from(["'0000-00-00'", "'2021-02-30'", "'2021-00-10'"]),
+        "bigint": _NUMBERS,
+        "decimal(40,2)": _NUMBERS | _NUMBERS.map(lambda number: f"{number}.50"),
+        "double": _NUMBERS | st.just("20210101.5"),
+    },
     "sqlite": {
         declared: _TEXTS.map(_quoted)
         | _HEX.map(lambda text: f"x'{text}'")
@@ -103,7 +117,8 @@ _UNSET = st.lists(
 def clocked(request: pytest.FixtureRequest) -> tuple[BoundClass, st.SearchStrategy[str]]:
     """A class whose clock is of that kind, and what may stand in it."""
     dialect, kind = request.param
-    url = request.getfixturevalue("sqlite_url" if dialect == "sqlite" else "postgres_url")
+    fixtures = {"sqlite": "sqlite_url", "postgresql": "postgres_url", "mysql": "mariadb_url"}
+    url = request.getfixturevalue(fixtures[dialect])
     source = open_source(SourceConfig(name="crm", url=url, classes={}))
     session = source.session()
     session.execute(f"CREATE TABLE logs (id integer PRIMARY KEY, clock {kind})")

@@ -26,6 +26,7 @@ from retention.sources.open import open_source
 from retention.sources.predicate import due
 from retention.sources.record import read_records
 from retention.sources.source import Source
+from tests.servers.mariadb import MariadbServer
 
 MARK = Mark(file="test.yaml")
 #: zones of the environment: as databases and processes are set up
@@ -79,6 +80,12 @@ _TYPES = {
     "milliseconds": "bigint", "microseconds": "bigint", "packed": "bigint", "packed_day": "integer",
 }  # fmt: skip
 
+_OWN_TYPES = {
+    "sqlite": {"zoned": "text"},
+    # an instant is written in the session's zone; a literal says no zone
+    "mysql": {"zoned": "text", "naive": "datetime(6)", "bytes": "blob"},
+}
+
 
 @pytest.fixture
 def in_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
@@ -105,8 +112,8 @@ def _policies(clock: str, today: date) -> PolicySet:
 
 def _fill(source: Source) -> None:
     session = source.session()
-    sqlite = source.dialect.name == "sqlite"
-    columns = [f"{name} {'text' if sqlite and name == 'zoned' else _TYPES.get(name, 'text')}" for name in CLOCKS]
+    types = _TYPES | _OWN_TYPES.get(source.dialect.name, {})
+    columns = [f"{name} {types.get(name, 'text')}" for name in CLOCKS]
     session.execute(f"CREATE TABLE logs (id integer PRIMARY KEY, {', '.join(columns)})")
     for number, start in enumerate(NIGHTS.values()):
         # even keys: exactly at the beginning of the day; odd ones: the least step before it
@@ -173,3 +180,20 @@ def test_no_zone_around_postgresql_matters(postgres_url: str, in_zone: Callable[
             _decide(_open(own))
         finally:
             connection.execute(f"DROP ROLE {role}")
+
+
+@pytest.mark.parametrize("around", AROUND)
+def test_no_zone_around_mariadb_matters(
+    mariadb_server: MariadbServer, mariadb_url: str, in_zone: Callable[[str], None], around: str
+) -> None:
+    """Of the server, and of the process; a TIMESTAMP is shown in the zone of the session, which is pinned."""
+    offset = {"UTC": "+00:00", "Pacific/Kiritimati": "+13:00", "America/New_York": "-04:00"}.get(around, around)
+    with mariadb_server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"SET GLOBAL time_zone = '{offset}'")
+        try:
+            in_zone(around)
+            source = _open(mariadb_url)
+            _fill(source)
+            _decide(source)
+        finally:
+            cursor.execute("SET GLOBAL time_zone = 'SYSTEM'")

@@ -11,6 +11,7 @@ from retention.policy.mark import Mark
 from retention.policy.record_class import Dependent, RecordClass
 from retention.policy.tags import TagTable
 from retention.sources.bound_class import BoundClass, bound_rows
+from retention.sources.mariadb import MariadbSource
 from retention.sources.postgresql import PostgresqlSource
 from retention.sources.source import Source
 from retention.sources.sqlite import SqliteSource
@@ -41,12 +42,13 @@ def bound_by_hand() -> Callable[[str], BoundClass]:
     """``bound_by_hand("sqlite")``: class crm.logs with a join table of tags and one dependent; the clock counts seconds."""
 
     def make(dialect: str) -> BoundClass:
-        source: Source = (
-            SqliteSource("crm", Path("crm.db"))
-            if dialect == "sqlite"
-            else PostgresqlSource("crm", "postgresql://user:secret@db.example/crm")
-        )
-        schema = None if dialect == "sqlite" else "public"
+        sources: dict[str, Source] = {
+            "sqlite": SqliteSource("crm", Path("crm.db")),
+            "postgresql": PostgresqlSource("crm", "postgresql://user:secret@db.example/crm"),
+            "mysql": MariadbSource("crm", "mysql://user:secret@db.example/crm"),
+        }
+        source = sources[dialect]
+        schema = {"sqlite": None, "postgresql": "public", "mysql": "crm"}[dialect]
         logs = _table(
             "logs",
             schema,

@@ -93,8 +93,54 @@ def test_sqlite_deletes_under_the_whole_predicate(bound_by_hand: Bind) -> None:
     assert text.endswith('"main"."logs"."id" > 7 AND "main"."logs"."id" <= 70')
 
 
+def test_mariadb_deletes_what_was_noted_under_the_whole_predicate(bound_by_hand: Bind) -> None:
+    bound = bound_by_hand("mysql")
+    text = bound.source.compile(statements.delete_due(bound, _due(bound), after=(7,), until=(70,)))
+    assert text == (
+        "DELETE FROM `crm`.`logs` USING `crm`.`logs`, `retention_batch_keys` "
+        "WHERE `crm`.`logs`.`id` = `retention_batch_keys`.`key_0` AND CASE WHEN"
+        f" (`crm`.`logs`.`stamp` IS NOT NULL AND `crm`.`logs`.`stamp` < {_CUTOFF}"
+        " AND (EXISTS (SELECT 1 \nFROM `crm`.`log_tags` \nWHERE `crm`.`log_tags`.`log_id` = `crm`.`logs`.`id`"
+        " AND CAST(convert(`crm`.`log_tags`.`tag` USING utf8mb4) AS BINARY) = 'note'))"
+        " AND NOT (`crm`.`logs`.`status` IS NOT NULL"
+        " AND CAST(convert(`crm`.`logs`.`status` USING utf8mb4) AS BINARY) = 'it''s 100% \\closed')"
+        f" AND (`crm`.`logs`.`id` NOT IN (SELECT `{_KEYS}`.`id` \nFROM `{_KEYS}` \nWHERE `{_KEYS}`.`hold` = 'H-1')))"
+        " THEN 1 ELSE 0 END = 1"
+    )
+
+
+def test_mariadb_reads_what_it_noted_and_locks_it(bound_by_hand: Bind) -> None:
+    bound = bound_by_hand("mysql")
+    drop, create = statements.keep_batch_keys(bound, _due(bound), after=(7,), rows=10)
+    assert drop == "DROP TEMPORARY TABLE IF EXISTS `retention_batch_keys`"  # DROP TABLE would commit
+    assert create.startswith(
+        "CREATE TEMPORARY TABLE retention_batch_keys (PRIMARY KEY (`key_0`)) ENGINE = InnoDB AS SELECT"
+    )
+    assert "LIMIT 10" in create
+    for read in (statements.select_batch(bound), statements.select_batch_dependents(bound, bound.dependents[0])):
+        assert bound.source.compile(read([column("id")])).endswith(" FOR UPDATE")
+
+
+def test_a_condition_on_the_table_itself_is_no_join(bound_by_hand: Bind) -> None:
+    """The servers refuse to delete by a join what a subquery reads (error 1093)."""
+    bound = bound_by_hand("mysql")
+    other = bound.aliased("kin")
+    siblings = sa.exists(sa.literal_column("1")).select_from(other.rows).where(other.key[0] == bound.key[0])
+    text = bound.source.compile(statements.delete_due(bound, ~siblings, after=(7,), until=(70,)))
+    assert text.startswith("DELETE FROM `crm`.`logs` WHERE `crm`.`logs`.`id` IN (SELECT `retention_batch_keys`.`key_0`")
+    assert text.endswith("`crm`.`logs`.`id` > 7 AND `crm`.`logs`.`id` <= 70")
+
+
 def _conditions(bound: BoundClass) -> list[str]:
     """What must stand in every statement that deletes records, or chooses those to delete."""
+    if bound.dialect == "mysql":
+        return [
+            f"`crm`.`logs`.`stamp` < {_CUTOFF}",
+            "= 'note'",
+            "= 'it''s 100% \\closed'",
+            f"`crm`.`logs`.`id` NOT IN (SELECT `{_KEYS}`.`id`",
+            "= 'H-1'",
+        ]
     schema, temporary = ("main", "temp") if bound.dialect == "sqlite" else ("public", "pg_temp")
     return [
         f'"{schema}"."logs"."stamp" < {_CUTOFF}',
@@ -109,7 +155,7 @@ def _choosing(bound: BoundClass) -> list[str]:
     """Every statement that deletes records, or notes those that the next one deletes."""
     condition = _due(bound)
     compiled = bound.source.compile
-    if bound.dialect == "sqlite":
+    if bound.dialect != "postgresql":
         return [
             compiled(statements.delete_due(bound, condition, after=None, until=None)),
             statements.keep_batch_keys(bound, condition, after=None, rows=10)[-1],
@@ -122,7 +168,7 @@ def _choosing(bound: BoundClass) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql", "mysql"])
 def test_expiry_precedence_and_holds_stand_in_every_deletion(bound_by_hand: Bind, dialect: str) -> None:
     bound = bound_by_hand(dialect)
     for text in _choosing(bound):
@@ -130,7 +176,7 @@ def test_expiry_precedence_and_holds_stand_in_every_deletion(bound_by_hand: Bind
             assert part in text
 
 
-@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql", "mysql"])
 def test_no_deletion_has_a_limit(bound_by_hand: Bind, dialect: str) -> None:
     bound = bound_by_hand(dialect)
     deletions = [text for text in _choosing(bound) if "DELETE" in text]
@@ -146,13 +192,23 @@ def test_postgresql_deletes_dependents_in_the_same_statement(bound_by_hand: Bind
         assert f'DELETE FROM "public"."{dependent}" WHERE "public"."{dependent}"."log_id" IN (SELECT' in text
 
 
-@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql", "mysql"])
 def test_a_hold_by_tag_covers_what_cannot_be_read_too(bound_by_hand: Bind, dialect: str) -> None:
     bound = bound_by_hand(dialect)
     covered = held(bound, [_hold(Tagged(tag="x", records=("crm.logs",)))], {"crm.logs": bound}, ZONE)
     text = bound.source.compile(statements.count(bound, covered))
     assert "= 'x'" in text
     assert ("typeof" in text) == (dialect == "sqlite")  # PostgreSQL's tag column is text, and always readable
+
+
+def test_composite_keys_of_mariadb_are_compared_so_that_their_index_serves(bound_by_hand: Bind) -> None:
+    from dataclasses import replace
+
+    bound = bound_by_hand("mysql")
+    bound = replace(bound, record_class=replace(bound.record_class, key=("stamp", "id")))
+    text = bound.source.compile(statements.select_due(bound, sa.true(), after=(5, 7), until=None)([column("id")]))
+    logs = "`crm`.`logs`"
+    assert f"{logs}.`stamp` >= 5 AND ({logs}.`stamp` > 5 OR {logs}.`stamp` = 5 AND {logs}.`id` > 7) ORDER BY" in text
 
 
 def test_composite_keys_are_compared_as_rows(bound_by_hand: Bind) -> None:
@@ -165,7 +221,7 @@ def test_composite_keys_are_compared_as_rows(bound_by_hand: Bind) -> None:
     assert 'ORDER BY "public"."logs"."status", "public"."logs"."id"' in text
 
 
-@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql", "mysql"])
 def test_each_of_several_minimums_of_one_name_keeps(bound_by_hand: Bind, dialect: str) -> None:
     bound = bound_by_hand(dialect)
     minimums = tuple(
