@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,6 +20,9 @@ from retention.cli.options import (
 )
 from retention.errors import EvidenceBroken
 
+if TYPE_CHECKING:
+    from retention.disposition.engine import Engine
+
 
 @click.group(epilog=exits(MEANINGS))
 def archive() -> None:
@@ -33,11 +37,15 @@ def archive() -> None:
 @json_option
 @click.option("--run", "run_id", metavar="RUN", help="Only what this run archived.")
 @click.option("--class", "address", metavar="CLASS", help="Only this class.")
-def list_(config: Path, as_json: bool, run_id: str | None, address: str | None) -> None:
+@click.option("--schema", is_flag=True, help="The columns under which batches were archived, by version.")
+def list_(config: Path, as_json: bool, run_id: str | None, address: str | None, schema: bool) -> None:
     """List the archived batches, oldest first. `retention archive show BATCH` names the files of one."""
     from retention.disposition.catalogue import archived_batches
 
     engine = open_engine(config, policies=False)
+    if schema:
+        _list_schemas(engine, run_id, known_class(engine, address), as_json=as_json)
+        return
     found = archived_batches(engine, run=run_id, records=known_class(engine, address))
     if as_json:
         print_json([one.to_json() for one in found])
@@ -64,6 +72,33 @@ def list_(config: Path, as_json: bool, run_id: str | None, address: str | None) 
     out.print(grid(*names, rows=rows, right=(1, 2), whole=(0, 3, 4)))
     total = counted(sum(one.rows for one in found), "record")
     out.print(f"{total} in {counted(len(found), 'batch', 'batches')}; times are of {zone.key}.")
+
+
+def _list_schemas(engine: Engine, run: str | None, address: str | None, *, as_json: bool) -> None:
+    from retention.cli.show import counted, local
+    from retention.disposition.archived_schemas import schema_versions
+
+    found = schema_versions(engine, run=run, records=address)
+    if as_json:
+        print_json([one.to_json() for one in found])
+        return
+    if not found:
+        click.echo("Nothing is archived.")
+    zone = engine.project.config.timezone
+    for one in found:
+        under = f"{counted(one.rows, 'row')} in {counted(one.batches, 'batch', 'batches')}"
+        first, last = local(one.first_deleted_at, zone), local(one.last_deleted_at, zone)
+        when = f"deleted {first}" if first == last else f"deleted {first} to {last}"
+        click.echo(f"{one.table} with {one.records}, version {one.version}: {under}, {when}")
+        if one.version == 1:
+            click.echo(f"  {', '.join(f'{name} {kind}' for name, kind in one.columns.items())}")
+        changes = [f"+ {name} {kind}" for name, kind in one.added.items()]
+        changes += [f"- {name} {kind}" for name, kind in one.dropped.items()]
+        changes += [f"! {name} {before}, now {kind}" for name, (before, kind) in one.retyped.items()]
+        if one.version > 1 and not changes:
+            changes = ["the same columns in another order"]
+        for change in changes:
+            click.echo(f"  {change}")
 
 
 @archive.command(

@@ -89,14 +89,16 @@ def _keys(engine: Engine, texts: list[str], address: str | None) -> tuple[Scope,
     texts = list(dict.fromkeys(texts))
     if not texts:
         raise InputError("the list of keys is empty, so the hold would cover nothing", hint="give at least one key")
+    from retention.sources.keys import key_from_text, key_text
+    from retention.sources.presence import as_written
+
     try:
         bound = engine.bound(address)
+        keys = as_written(bound, [key_from_text(bound, text) for text in texts])
     except SourceFailed:
         pass  # a hold must be placed while its source is away; the keys are read as the key's type once it is back
     else:
-        from retention.sources.keys import key_from_text, key_text
-
-        texts = list(dict.fromkeys(key_text(key_from_text(bound, text)) for text in texts))
+        texts = list(dict.fromkeys(key_text(key) for key in keys))
     return Keys(records=address, count=len(texts)), texts
 
 

@@ -16,6 +16,7 @@ from retention.policy.policy import Retain
 from retention.sources import statements
 from retention.sources.bound_class import BoundClass
 from retention.sources.keys import key_from_text
+from retention.sources.presence import as_written
 from retention.sources.record import read_record
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Explanation:
 def explain(engine: Engine, address: str, text: str, as_of: datetime) -> Explanation:
     """Explain the record of class ``address`` with the key ``text``. Raises NotFound and InputError for names and keys."""
     bound = engine.checked(address)
-    key = key_from_text(bound, text)
+    [key] = as_written(bound, [key_from_text(bound, text)])
     holds = read_holds(engine)
     session = bound.source.session()
     try:

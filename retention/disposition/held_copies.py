@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
+import unicodedata
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
@@ -25,11 +28,15 @@ from retention.policy.moment import moment_of
 from retention.policy.record_class import RecordClass
 from retention.policy.tags import TagColumn, TagTable
 from retention.sources.keys import key_from_text, key_text
+from retention.sources.presence import as_written
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from retention.disposition.engine import Engine
+
+#: a number with a fraction: without the zeros at its end
+_ZEROS = re.compile(r"^(-?[0-9]+)(?:\.0+|(\.[0-9]*[1-9])0*)$")
 
 
 def covering(engine: Engine, store: Store, batch: Batch, holds: HoldsInEffect) -> list[Hold]:
@@ -79,7 +86,11 @@ def _covers_a_row(engine: Engine, store: Store, batch: Batch, manifest: Manifest
     try:
         joined = _joined_tags(store, manifest, declared)
         return any(
-            (text in keys if isinstance(hold.scope, Keys) else _scope_covers(hold, row, root, declared, zone, joined))
+            (
+                _plain(text, len(root.key)) in keys
+                if isinstance(hold.scope, Keys)
+                else _scope_covers(hold, row, root, declared, zone, joined)
+            )
             and _day_covers(hold, row, declared, zone)
             for text, row in zip(key_texts(rows, root), rows_as_values(rows, root), strict=True)
         )
@@ -139,13 +150,26 @@ def _names(found: object, value: str) -> bool:
         return False
 
 
-def _held_keys(engine: Engine, address: str, hold: Hold) -> frozenset[str]:
-    """The hold's keys as texts, each in the form in which the class's own keys are written."""
+def _held_keys(engine: Engine, address: str, hold: Hold) -> frozenset[tuple[str, ...]]:
+    """The hold's keys, as they were written and as the database would write them, plainly."""
     if not isinstance(hold.scope, Keys):
         return frozenset()
     bound = engine.bound(address)
     with engine.control.read() as connection:
-        return frozenset(key_text(key_from_text(bound, str(key[0]))) for key in hold_rows.keys(connection, hold.id))
+        keys = [key_from_text(bound, str(key[0])) for key in hold_rows.keys(connection, hold.id)]
+    return frozenset(_plain(key_text(key), len(key)) for key in (*keys, *as_written(bound, keys)))
+
+
+def _plain(text: str, columns: int) -> tuple[str, ...]:
+    """A key without what may not matter to the database: case, accents and spaces at the end, where a collation says so, and
+    zeros at the end of a number. Keys that are the same here and not there keep a copy too many, never one too few."""
+    parts = [text] if columns == 1 else [str(part) for part in json.loads(text)]
+    return tuple(_ZEROS.sub(lambda number: number[1] + (number[2] or ""), _letters(part)) for part in parts)
+
+
+def _letters(text: str) -> str:
+    apart = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(one for one in apart if not unicodedata.combining(one)).casefold().rstrip()
 
 
 def _raw_tags(

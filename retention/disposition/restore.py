@@ -23,8 +23,9 @@ from retention.ledger import batches, chain, runs
 from retention.ledger.batches import Batch
 from retention.sources import statements
 from retention.sources.bound_class import BoundClass
+from retention.sources.column_entry import ColumnEntry
 from retention.sources.keys import key_from_text, key_text
-from retention.sources.presence import load_keys
+from retention.sources.presence import as_written, load_keys
 from retention.sources.read import read_rows
 from retention.sources.restored import insert_restored
 from retention.sources.rights import Need, refuse_without
@@ -202,7 +203,7 @@ def _choose_from(
 
 def _with_keys(engine: Engine, batch: Batch, rows: pa.Table, root: FileEntry, keys: Sequence[str]) -> pa.Table:
     bound = engine.bound(batch.records)
-    wanted = {key_text(key_from_text(bound, text)) for text in keys}
+    wanted = {key_text(key) for key in as_written(bound, [key_from_text(bound, text) for text in keys])}
     return rows.filter(pa.array([text in wanted for text in key_texts(rows, root)], pa.bool_()))
 
 
@@ -283,9 +284,19 @@ def _put_back(
     if lost:
         raise Failed(
             f"what was restored to {table.name} reads back differently: rolled back",
-            hint="a trigger, a rule or a changed column type alters what is inserted",
+            hint=_alters(table, placed),
         )
     return {entry.name for entry in file.columns} - set(names)
+
+
+def _alters(table: Table, archived: Sequence[ColumnEntry]) -> str:
+    """What may have changed the rows on their way into the table."""
+    told = [f"on insert fires {name}: disable it for the time of the restore" for name in table.insert_triggers]
+    for entry in archived:
+        column = table.column(entry.name)
+        if column is not None and column.type != entry.type:
+            told.append(f"{entry.name} was {entry.type} when it was archived, and is {column.type}")
+    return "; ".join(told) or "a trigger, a rule or a changed column type alters what is inserted"
 
 
 def _of_records(rows: pa.Table, file: FileEntry, key: str, texts: set[str]) -> pa.Table:

@@ -187,6 +187,8 @@ def _key_problems(record_class: RecordClass, table: Table, dialect: str) -> Iter
 
 def _no_key(column: Column, dialect: str) -> str | None:
     """What a key must be, where the column's values cannot name a record."""
+    if dialect == "postgresql" and column.type in ("real", "double precision"):
+        return "no text says such a number exactly: a key must be of an exact type"
     if dialect == "sqlite" and column.kind not in (Kind.INTEGER, Kind.TEXT):
         return "a key must be declared INTEGER or TEXT"
     if dialect == "mysql" and not names_records(column):

@@ -30,14 +30,13 @@ def plain_key(one: Column, dialect: str) -> bool:
 def key_projection(bound: BoundClass) -> list[sa.ColumnElement[Any]]:
     """The key's columns as statements read them: a Key of int and str."""
     return [
-        expression.label(one.name)
-        if plain_key(one, bound.dialect)
-        else _as_text(bound, one, expression).label(one.name)
+        expression.label(one.name) if plain_key(one, bound.dialect) else as_text(bound, one, expression).label(one.name)
         for one, expression in zip(bound.key_columns, bound.key, strict=True)
     ]
 
 
-def _as_text(bound: BoundClass, one: Column, expression: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+def as_text(bound: BoundClass, one: Column, expression: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """The key's value, or an expression of its type, as the database writes it."""
     if bound.dialect == "mysql" and family(one.type) in ("binary", "varbinary"):
         return in_utf8(sa.func.concat(string("\\x"), sa.func.lower(sa.func.hex(expression))))
     return sa.cast(expression, sa.Text())

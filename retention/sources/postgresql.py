@@ -73,6 +73,7 @@ _ADVICE = {
     "42P01": "the table is gone, or this role may not see it",
     "42703": "the table has changed: run `retention validate`",
     "23503": "another table refers to the records: declare it under `dependents:`",
+    "22021": "the database holds text that is no UTF-8: correct the record, or leave it out by a `where`",
     "23514": "create the partition that the row belongs to, or lift the check",
     "25P03": "the worker was suspended for longer than 10 minutes; run the command again",
     "28P01": "check the user and password in the source's url",

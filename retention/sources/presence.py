@@ -1,4 +1,4 @@
-"""Which records are there, by their keys."""
+"""Which records are there, by their keys; and keys as the database itself writes them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from retention.errors import InputError, SourceFailed
 from retention.holds.scope import Key
 from retention.sources import statements
 from retention.sources.bound_class import BoundClass
+from retention.sources.keys import key_text, plain_key
 
 if TYPE_CHECKING:
     from retention.sources.source import Session
@@ -32,3 +34,28 @@ def present(session: Session, bound: BoundClass, keys: Sequence[Key]) -> list[Ke
         return []
     load_keys(session, bound, keys)
     return [tuple(row) for row in session.rows(statements.present_keys(bound))]
+
+
+def as_written(bound: BoundClass, keys: Sequence[Key]) -> list[Key]:
+    """The same keys, in the same order, as the database writes them: a person may write ``10.5`` for ``10.50``, ``\\xFF`` for
+    ``\\xff``, or a time in another zone, and archived keys are compared by their text. Raises InputError where one is no
+    key, SourceFailed."""
+    if not keys or all(plain_key(one, bound.dialect) for one in bound.key_columns):
+        return list(keys)
+    session = bound.source.session()
+    try:
+        session.begin(write=True)
+        rows = key_table(bound, keys).append_column(statements.PLACE, pa.array(range(len(keys))))
+        session.load_temporary(statements.KEYS, rows)
+        found = [tuple(row) for row in session.rows(statements.keys_as_written(bound))]
+        for key, written in zip(keys, found, strict=True):
+            if None in written:  # MySQL makes nothing of what is no value, and goes on
+                raise InputError(f"{key_text(key)} is no key of {bound.address}")
+        return found
+    except SourceFailed as error:
+        if str(getattr(error, "sqlstate", "")).startswith("22"):  # what the text says is no value of that type
+            told = key_text(keys[0]) if len(keys) == 1 else f"one of {len(keys):,} keys"
+            raise InputError(f"{told} is no key of {bound.address}: {error.message}") from None
+        raise
+    finally:
+        session.close()

@@ -17,7 +17,7 @@ from retention.policy.policy_set import PolicySet
 from retention.policy.tags import TagRules
 from retention.sources.bound_class import BoundClass, BoundDependent
 from retention.sources.conditions import condition_sql
-from retention.sources.keys import key_expression, key_literals, key_projection, row_value
+from retention.sources.keys import as_text, key_expression, key_literals, key_projection, plain_key, row_value
 from retention.sources.predicate import matches
 from retention.sources.sql import Bool, any_of, raw, string, temporary
 from retention.sources.tags import readable, tag_items
@@ -29,6 +29,8 @@ Build = Callable[[Sequence[sa.ColumnElement[Any]]], sa.Executable]
 BATCH_KEYS = "retention_batch_keys"
 #: the temporary tables from which records are looked up or restored
 KEYS = "retention_keys"
+#: the column of KEYS that numbers them, where their order matters
+PLACE = "retention_place"
 RESTORED = "retention_restored"
 
 
@@ -233,6 +235,18 @@ def select_dependents_by_keys(bound: BoundClass, dependent: BoundDependent) -> B
 def present_keys(bound: BoundClass) -> sa.Select[Any]:
     """The keys, of those in the temporary table KEYS, whose records are there."""
     return sa.select(*key_projection(bound)).select_from(bound.rows).where(_among_keys(bound)).order_by(*bound.key)
+
+
+def keys_as_written(bound: BoundClass) -> sa.Select[Any]:
+    """The keys in the temporary table KEYS, in the order of its column PLACE, as the database writes them."""
+    keys = temporary(bound.dialect, KEYS, (*bound.record_class.key, PLACE))
+    columns = [
+        keys.c[one.name]
+        if plain_key(one, bound.dialect)
+        else as_text(bound, one, key_expression(bound, one, keys.c[one.name])).label(one.name)
+        for one in bound.key_columns
+    ]
+    return sa.select(*columns).select_from(keys).order_by(keys.c[PLACE])
 
 
 def _among_keys(bound: BoundClass) -> Bool:

@@ -217,8 +217,9 @@ def test_a_trigger_that_changes_what_is_inserted_is_rolled_back(site: Any) -> No
             "CREATE TRIGGER spoil BEFORE INSERT ON activity_logs FOR EACH ROW EXECUTE FUNCTION spoil()",
         )
     before = site.everything()
-    with pytest.raises(Failed, match="reads back differently"):
+    with pytest.raises(Failed, match="reads back differently") as caught:
         back(site, run=run)
+    assert "on insert fires spoil: disable it" in caught.value.hint
     assert site.everything() == before
 
 

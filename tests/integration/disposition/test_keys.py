@@ -1,0 +1,221 @@
+"""Keys of every kind: planned, held, deleted with what refers to them, explained, restored by the key as a person writes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retention.disposition import holding, restore
+from retention.disposition.destroy import plan_destruction
+from retention.disposition.explain import explain
+from retention.errors import InputError, PolicyFilesError
+from retention.holds.scope import Keys
+from retention.ledger.control import Control
+from retention.policy.decide import Fate
+from tests.integration.disposition.conftest import AS_OF, Site
+
+ZEROS = "00000000-0000-0000-0000-00000000000"
+
+#: what a key may be -> its columns, and four keys as the database's literals: expired, expired and held, expired, and young;
+#: then the first two as a person writes them
+KEYS: dict[str, tuple[str, tuple[str, ...], list[list[str]], list[str]]] = {
+    "integer": ("both", ("INTEGER",), [["-5"], ["0"], ["7"], ["8"]], ["-5", "0"]),
+    "text": ("both", ("VARCHAR(40)",), [["'Ünï code'"], ["'a,\"b'"], ["''''"], ["'x'"]], ["Ünï code", 'a,"b']),
+    "text that looks like a list": ("both", ("TEXT",), [["'[1,2]'"], ["'null'"], ["'1'"], ["'01'"]], ["[1,2]", "null"]),
+    "two columns": (
+        "both",
+        ("INTEGER", "VARCHAR(9)"),
+        [["1", "'a'"], ["1", "'b'"], ["2", "'a'"], ["2", "'b'"]],
+        ['[1,"a"]', '[1, "b"]'],
+    ),
+    "bigint": ("postgresql", ("BIGINT",), [["9223372036854775807"], ["-9223372036854775808"], ["1"], ["2"]],
+               ["9223372036854775807", "-9223372036854775808"]),
+    "uuid": ("postgresql", ("UUID",), [[f"'{ZEROS}{i}'"] for i in "abcd"], [f"{ZEROS}A", f"{ZEROS}b"]),
+    "decimal": ("postgresql", ("NUMERIC(12,2)",), [["10.50"], ["9"], ["-1"], ["100"]], ["10.5", "9"]),
+    "decimal of any size": ("postgresql", ("NUMERIC",), [["123456789012345678901234567890.5"], ["2.50"], ["3"], ["4"]],
+                            ["123456789012345678901234567890.5", "2.5"]),
+    "bytes": ("postgresql", ("BYTEA",), [["'\\xDEADBEEF'"], ["'\\x00'"], ["''"], ["'\\xff'"]], ["\\xDEADBEEF", "\\x00"]),
+    "padded": ("postgresql", ("CHAR(4)",), [["'ab'"], ["'abc'"], ["'a'"], ["'b'"]], ["ab", "abc"]),
+    "date": ("postgresql", ("DATE",), [["'2024-02-29'"], ["'0044-03-15 BC'"], ["'infinity'"], ["'2020-01-01'"]],
+             ["2024-02-29", "0044-03-15 BC"]),
+    "time": ("postgresql", ("TIMESTAMPTZ",),
+             [["'2024-02-29 01:00:00.120Z'"], ["'2024-02-29Z'"], ["'infinity'"], ["'2020-01-01Z'"]],
+             ["2024-02-29 09:00:00.12+08", "2024-02-29 00:00:00+00"]),
+    "enum": ("postgresql", ("mood",), [["'so so'"], ["'ok'"], ["'bad'"], ["'good'"]], ["so so", "ok"]),
+    "boolean and decimal": ("postgresql", ("BOOLEAN", "NUMERIC(5,1)"),
+                            [["true", "0.1"], ["false", "22"], ["true", "-0.5"], ["true", "3"]],
+                            ['["true","0.1"]', '["f","22"]']),
+    "address": ("postgresql", ("INET",), [["'10.0.0.1/8'"], ["'::1'"], ["'10.0.0.2'"], ["'10.0.0.3'"]], ["10.0.0.1/8", "::1"]),
+    "uuid and day": ("postgresql", ("UUID", "DATE"), [[f"'{ZEROS}{i}'", "'2024-01-01'"] for i in "abcd"],
+                     [f'["{ZEROS}a","2024-01-01"]', f'["{ZEROS}B","2024-01-01"]']),
+}  # fmt: skip
+
+CONFIG = """\
+timezone: UTC
+control: sqlite:///{folder}/retention.db
+sources:
+  crm:
+    url: {url}
+    classes:
+      things: {{table: things, key: [{key}], created: created_at, timezone: UTC{dependents}}}
+archives:
+  cold: {{url: "file:./archive"}}
+"""
+POLICY = """\
+policy: things
+title: Things, a year
+records: crm.things
+all: true
+retain: {for: 1 year}
+archive: {to: cold, keep: 1 year}
+then: delete
+schedule: quarterly
+"""
+
+CASES = [
+    pytest.param(dialect, name, id=f"{dialect}-{name}")
+    for name, (where, *_) in KEYS.items()
+    for dialect in ("sqlite", "postgresql")
+    if where in ("both", dialect)
+]
+
+
+@pytest.fixture
+def keyed(
+    request: pytest.FixtureRequest, tmp_path: Path, run_sql: Callable[..., None]
+) -> Callable[[str, str], tuple[Site, list[str]]]:
+    """Makes a site whose records have keys of that kind; a key of one column has rows that refer to it."""
+
+    def make(dialect: str, name: str) -> tuple[Site, list[str]]:
+        url = request.getfixturevalue("sqlite_url" if dialect == "sqlite" else "postgres_url")
+        _, kinds, rows, texts = KEYS[name]
+        names = [f"k{place}" for place in range(len(kinds))]
+        time = "DATETIME" if dialect == "sqlite" else "TIMESTAMPTZ"
+        if dialect == "postgresql":
+            run_sql(url, "CREATE TYPE mood AS ENUM ('so so', 'ok', 'bad', 'good')")
+        declared = ", ".join(f"{one} {kind} NOT NULL" for one, kind in zip(names, kinds, strict=True))
+        run_sql(
+            url,
+            f"CREATE TABLE things ({declared}, created_at {time}, note TEXT, PRIMARY KEY ({', '.join(names)}))",
+            f"CREATE TABLE parts (id INTEGER PRIMARY KEY, k {kinds[0]}{' REFERENCES things' if len(kinds) == 1 else ''})",
+        )
+        for number, row in enumerate(rows):
+            day = "2020-01-01" if number < 3 else "2026-09-01"
+            run_sql(url, f"INSERT INTO things VALUES ({', '.join(row)}, '{day} 00:00:00+00:00', 'note {number}')")
+            run_sql(url, f"INSERT INTO parts VALUES ({number}, {row[0]}), ({number + 10}, {row[0]})")
+        folder = tmp_path / "site"
+        (folder / "policies").mkdir(parents=True)
+        dependents = ", dependents: {parts: {key: k}}" if len(kinds) == 1 else ""
+        text = CONFIG.format(folder=folder, url=url, key=", ".join(names), dependents=dependents)
+        (folder / "retention.yaml").write_text(text)
+        (folder / "policies" / "things.yaml").write_text(POLICY)
+        Control.upgrade(f"sqlite:///{folder}/retention.db")
+        return Site(folder=folder, url=url, dialect=dialect, comments=len(kinds) == 1, run_sql=run_sql), texts
+
+    return make
+
+
+def contents(site: Site) -> list[tuple[Any, ...]]:
+    row = "t::text" if site.dialect == "postgresql" else "quote(k0) || note || created_at"
+    parts = "t::text" if site.dialect == "postgresql" else "id || quote(k)"
+    return sorted([*site.rows(f"SELECT {row} AS r FROM things t"), *site.rows(f"SELECT {parts} AS r FROM parts t")])
+
+
+@pytest.mark.parametrize(("dialect", "name"), CASES)
+def test_a_key_of_that_kind(keyed: Any, dialect: str, name: str) -> None:
+    site, (gone, held) = keyed(dialect, name)
+    before = contents(site)
+    hold = holding.place(
+        site.engine(), matter="2026-1", reason="court", scope=Keys(records="crm.things", count=1), keys=[held]
+    )
+    assert not hold.unconfirmed
+    plan = site.plan("things")
+    assert (plan.matched, plan.due, plan.held, plan.not_expired) == (4, 2, 1, 1)
+    told = explain(site.engine(), "crm.things", held, AS_OF)
+    assert told.decision is not None and [one.id for one in told.holds] == [hold.hold.id]
+    assert any(one.fate is Fate.HELD for one in told.decision.judgements)
+    result = site.run("things")
+    assert (result.deleted, result.dependent_rows) == (2, 4 if site.comments else 0)
+    assert sorted(note for (note,) in site.rows("SELECT note FROM things")) == ["note 1", "note 3"]
+    told = explain(site.engine(), "crm.things", gone, AS_OF)
+    assert told.outcome.startswith("It was archived and deleted"), told.outcome
+    choice = restore.choose(site.engine(), run=None, keys=(gone,), where=(), address=None)
+    [restored] = restore.restore(site.engine(), choice, reason="asked for")
+    assert (restored.restored, restored.dependent_rows) == (1, 2 if site.comments else 0)
+    again = site.plan("things")
+    assert (again.matched, again.due, again.held) == (3, 0, 2), json.dumps(again.to_json(), default=str)
+    choice = restore.choose(site.engine(), run=result.run, keys=(), where=(), address=None)
+    restore.restore(site.engine(), choice, reason="asked for")
+    assert contents(site) == before
+    assert site.findings() == []
+
+
+def destroyed_long_after(site: Site) -> Any:
+    with site.at(AS_OF + timedelta(days=900)):
+        [plan] = plan_destruction(site.engine(), ("cold",))
+        return plan
+
+
+WRITTEN = [
+    ("postgresql", "decimal", "10.5"),
+    ("postgresql", "decimal of any size", "123456789012345678901234567890.500"),
+    ("postgresql", "bytes", "\\xDEADbeef"),
+    ("postgresql", "time", "2024-02-29 09:00:00.12+08"),
+    ("postgresql", "padded", "ab"),
+    ("postgresql", "uuid", f"{ZEROS}A"),
+]
+
+
+@pytest.mark.parametrize(("dialect", "name", "text"), WRITTEN, ids=lambda value: value)
+def test_a_hold_protects_the_copy_however_its_key_was_written(keyed: Any, dialect: str, name: str, text: str) -> None:
+    site, _ = keyed(dialect, name)
+    with site.at(AS_OF + timedelta(hours=1)):
+        assert site.run("things").deleted == 3
+    assert [len(destroyed_long_after(site).due), len(destroyed_long_after(site).held)] == [1, 0]
+    scope = Keys(records="crm.things", count=1)
+    holding.place(site.engine(), matter="2026-1", reason="court", scope=scope, keys=[text])
+    assert [len(destroyed_long_after(site).due), len(destroyed_long_after(site).held)] == [0, 1]
+
+
+def test_a_hold_protects_the_copy_of_a_key_that_the_database_takes_for_the_same(keyed: Any) -> None:
+    """A column may say that case does not matter; then a hold on either spelling covers the record, and its copy."""
+    site, _ = keyed("sqlite", "text")
+    site.run_sql(
+        site.url,
+        "DROP TABLE parts",
+        "DROP TABLE things",
+        "CREATE TABLE things (k0 TEXT NOT NULL COLLATE NOCASE PRIMARY KEY, created_at DATETIME, note TEXT)",
+        "CREATE TABLE parts (id INTEGER PRIMARY KEY, k TEXT)",
+        "INSERT INTO things VALUES ('Abc', '2020-01-01', 'x'), ('d', '2020-01-01', 'y')",
+    )
+    hold = holding.place(
+        site.engine(), matter="1", reason="r", scope=Keys(records="crm.things", count=1), keys=["aBC"]
+    ).hold
+    assert (site.plan("things").due, site.plan("things").held) == (1, 1)
+    holding.release(site.engine(), hold.id, reason="a mistake")
+    with site.at(AS_OF + timedelta(days=100)):
+        site.run("things", AS_OF + timedelta(days=99))
+        holding.place(site.engine(), matter="1", reason="r", scope=Keys(records="crm.things", count=1), keys=["aBC"])
+    assert len(destroyed_long_after(site).held) == 1
+
+
+def test_a_key_that_no_value_of_its_type_is_written_like(keyed: Any) -> None:
+    site, _ = keyed("postgresql", "decimal")
+    with pytest.raises(InputError, match=r"10\.5\.5 is no key of crm\.things"):
+        explain(site.engine(), "crm.things", "10.5.5", AS_OF)
+    done = site.cli("hold", "place", "--matter", "1", "--reason", "r", "--key", "ten", "--yes")
+    assert done.returncode == 2, done.stderr
+    assert site.asked("SELECT count(*) FROM hold") == [(0,)]
+
+
+def test_numbers_that_no_text_says_exactly_are_no_keys(keyed: Any) -> None:
+    site, _ = keyed("postgresql", "bigint")
+    site.run_sql(site.url, "DROP TABLE parts", "ALTER TABLE things ALTER k0 TYPE double precision")
+    site.run_sql(site.url, "CREATE TABLE parts (id INTEGER PRIMARY KEY, k DOUBLE PRECISION REFERENCES things)")
+    with pytest.raises(PolicyFilesError, match='the key "k0" is double precision, no text says such a number exactly'):
+        site.plan("things")
