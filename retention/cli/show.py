@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 FATES: tuple[tuple[str, str], ...] = (
     ("due", "go now"),
     ("not_expired", "stay: not expired yet"),
+    ("kept_last", "stay: the last of their group"),
     ("kept_by_other", "stay: another policy decides"),
     ("held", "stay: held"),
     ("no_clock", "stay: no clock"),

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
 from retention.disposition.archived import ArchivedRecord, find_archived, find_unprovable
 from retention.disposition.held import HeldView, read_holds
 from retention.holds.hold import Hold
@@ -17,10 +19,13 @@ from retention.sources import statements
 from retention.sources.bound_class import BoundClass
 from retention.sources.keys import key_from_text
 from retention.sources.presence import as_written
-from retention.sources.record import read_record
+from retention.sources.record import read_record, read_records
+from retention.sources.sql import any_of, raw
+from retention.sources.statements import is_key
 
 if TYPE_CHECKING:
     from retention.disposition.engine import Engine
+    from retention.sources.source import Session
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +55,7 @@ def explain(engine: Engine, address: str, text: str, as_of: datetime) -> Explana
         policies = engine.project.policies
         named = [policy.retain.clock for policy in policies.of(address)]
         record = read_record(session, bound, key, policies.timezone, named)
+        group = [] if record is None else _group(engine, session, bound, record)
         covering: tuple[Hold, ...] = ()
         if record is not None and holds.holds:
             view = HeldView(engine, session, bound)
@@ -62,7 +68,7 @@ def explain(engine: Engine, address: str, text: str, as_of: datetime) -> Explana
         session.close()
     decision = None
     if record is not None:
-        decision = decide(record, bound.record_class, engine.project.policies, as_of, bool(covering))
+        decision = decide(record, bound.record_class, engine.project.policies, as_of, bool(covering), group)
     archived = tuple(find_archived(engine, address, key))
     if record is None and not archived:
         archived = tuple(find_unprovable(engine, address, key))
@@ -77,6 +83,22 @@ def explain(engine: Engine, address: str, text: str, as_of: datetime) -> Explana
         if record is None or decision is None
         else _outcome(engine, record, bound, decision, covering),
     )
+
+
+def _group(engine: Engine, session: Session, bound: BoundClass, record: Record) -> list[Record]:
+    """The records that are in a group with it, of any policy that keeps the last of each."""
+    policies = engine.project.policies
+    keeps = [policy.retain.keep_last for policy in policies.of(bound.address)]
+    columns = {keep.per for keep in keeps if keep is not None}
+    key = tuple(record.values[name] for name in bound.record_class.key)
+    beside = bound.aliased("beside")
+    chosen = [
+        sa.exists(raw("1")).select_from(beside.rows)
+        .where(is_key(beside, key), beside.column(name) == bound.column(name)).correlate_except(beside.rows)
+        for name in sorted(columns)
+    ]  # fmt: skip
+    named = [policy.retain.clock for policy in policies.of(bound.address)]
+    return read_records(session, bound, any_of(chosen), policies.timezone, named) if chosen else []
 
 
 def _gone(engine: Engine, archived: tuple[ArchivedRecord, ...]) -> str:
@@ -114,6 +136,9 @@ def _outcome(engine: Engine, record: Record, bound: BoundClass, decision: Decisi
     missing = sorted(judgement.policy.name for judgement in matching if judgement.fate is Fate.NO_CLOCK)
     if missing:
         return f"It is kept: {', '.join(missing)} matches it, and it has no clock to count from."
+    last = sorted(judgement.policy.name for judgement in matching if judgement.last and judgement.expired)
+    if last:
+        return f"It is kept: {', '.join(last)} keeps the last of each group, and it is one of them."
     day = _last_expiry(engine, record, bound, decision)
     if day is None:
         return "It is kept for ever: the period of a rule that covers it never ends."

@@ -46,7 +46,7 @@ class LimitUse:
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyPlan:
-    """matched = due + not_expired + kept_by_other + held + no_clock + future_clock, exactly."""
+    """matched = due + not_expired + kept_last + kept_by_other + held + no_clock + future_clock, exactly."""
 
     policy: str
     title: str
@@ -58,6 +58,8 @@ class PolicyPlan:
     matched: int
     due: int
     not_expired: int
+    #: expired, and kept as the newest of their groups
+    kept_last: int
     kept_by_other: int
     held: int
     no_clock: int

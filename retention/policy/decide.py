@@ -16,6 +16,7 @@ from retention.policy.calendar import FIRST_INSTANT, day_start
 from retention.policy.clock import Moment, expired, expires, is_future
 from retention.policy.condition import Condition
 from retention.policy.evaluate import holds_true, tags_match, tags_of
+from retention.policy.keep_last import KeepLast, is_later, same_group
 from retention.policy.moment import moment_of
 from retention.policy.policy import LegalBound, Policy, Retain
 from retention.policy.policy_set import PolicySet
@@ -43,6 +44,7 @@ class Fate(Enum):
     NO_CLOCK = "no_clock"
     FUTURE_CLOCK = "future_clock"
     NOT_EXPIRED = "not_expired"
+    KEPT_LAST = "kept_last"
     KEPT_BY_OTHER = "kept_by_other"
     HELD = "held"
     DUE = "due"
@@ -71,6 +73,8 @@ class Judgement:
     #: the first local day (for hours: the instant after) which the record is expired; None: never, or no clock
     expires: Moment | None
     expired: bool
+    #: whether the policy matches, and keeps it as one of the newest of its group
+    last: bool
     #: None where the policy does not match
     fate: Fate | None
 
@@ -84,7 +88,7 @@ class Decision:
     minimums: tuple[LegalBound, ...]
     #: name of the policy whose archive and action apply; None where no policy matches
     operative: str | None
-    #: names of the matching policies whose periods are not over, or that have no clock to count from
+    #: names of the matching policies whose periods are not over, that have no clock to count from, or keep it as one of the last
     kept_by: tuple[str, ...]
 
     @property
@@ -93,11 +97,19 @@ class Decision:
         return any(judgement.fate is Fate.DUE for judgement in self.judgements)
 
 
-def decide(record: Record, record_class: RecordClass, policies: PolicySet, as_of: datetime, held: bool) -> Decision:
+def decide(
+    record: Record,
+    record_class: RecordClass,
+    policies: PolicySet,
+    as_of: datetime,
+    held: bool,
+    group: Iterable[Record] = (),
+) -> Decision:
     """What becomes of ``record`` at the aware ``as_of``.
 
     Retention wins: a record goes only when the period of every matching policy and of every legal minimum is over, its
-    tags could be read, and no hold covers it.
+    tags could be read, and no hold covers it. ``group`` are at least those of the class's records that are in a group of a
+    `keep_last` with it, for without them too many would seem to be among the last.
     """
     address = record_class.address
     matching = [
@@ -112,7 +124,13 @@ def decide(record: Record, record_class: RecordClass, policies: PolicySet, as_of
         if _covers(bound.tags, bound.where, record, record_class, policies, unreadable=True)
         and not _Clock(Retain(period=bound.period), record, record_class, policies, as_of).expired
     )
-    kept_by = tuple(policy.name for policy in matching if not clocks[policy.name].expired)
+    others = tuple(group)
+    last = {
+        policy.name: policy.retain.keep_last is not None
+        and _is_among_last(record, others, policy, policy.retain.keep_last, record_class, policies, as_of)
+        for policy in matching
+    }
+    kept_by = tuple(policy.name for policy in matching if not clocks[policy.name].expired or last[policy.name])
     operative = reduce(lambda a, b: b if policies.outranks(b, a) else a, matching).name if matching else None
     kept = bool(kept_by) or bool(minimums) or record.tags is None
 
@@ -124,6 +142,8 @@ def decide(record: Record, record_class: RecordClass, policies: PolicySet, as_of
             return Fate.FUTURE_CLOCK
         if not clock.expired:
             return Fate.NOT_EXPIRED
+        if last[policy.name]:
+            return Fate.KEPT_LAST
         if kept or policy.name != operative:
             return Fate.KEPT_BY_OTHER
         return Fate.HELD if held else Fate.DUE
@@ -136,6 +156,7 @@ def decide(record: Record, record_class: RecordClass, policies: PolicySet, as_of
             moment=clocks[policy.name].moment,
             expires=clocks[policy.name].expires,
             expired=clocks[policy.name].expired,
+            last=last.get(policy.name, False),
             fate=fate(policy) if policy in matching else None,
         )
         for policy in policies.of(address)
@@ -159,6 +180,28 @@ class _Clock:
         self.expires = None if None in ends else _latest(filter(None, ends), zone)
         self.is_future = any(is_future(moment, as_of, zone) for moment in moments)
         self.expired = bool(moments) and all(expired(retain, moment, as_of, zone) for moment in moments)
+
+
+def _is_among_last(
+    record: Record,
+    group: Iterable[Record],
+    policy: Policy,
+    keep: KeepLast,
+    record_class: RecordClass,
+    policies: PolicySet,
+    as_of: datetime,
+) -> bool:
+    """Whether fewer than so many of its group are newer; what has no clock, or one in the future, is newer than nothing."""
+    clock = record_class.created if policy.retain.clock is None else policy.retain.clock
+    if clock is None or record.values[keep.per] is None:
+        return True
+    newer = 0
+    for other in group:
+        if same_group(keep, record.values, other.values) and is_later(other.values[clock], record.values[clock]):
+            moment = moment_of(other.values[clock], record_class)
+            told = moment is not None and not is_future(moment, as_of, policies.timezone)
+            newer += told and _covers(policy.tags, policy.where, other, record_class, policies)
+    return newer < keep.count
 
 
 def clock_moments(clock: str, record: Record, record_class: RecordClass) -> tuple[Moment, ...]:

@@ -9,6 +9,7 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 from retention.policy.condition import Condition
+from retention.policy.keep_last import KeepLast
 from retention.policy.mark import Mark
 from retention.policy.period import Period
 from retention.policy.tags import TagMatch
@@ -28,6 +29,8 @@ class Retain:
     starts: Starts | None = None
     #: month and day on which the fiscal year begins, from retention.yaml
     fiscal_year_starts: tuple[int, int] = (1, 1)
+    #: the newest of each group stay, whatever their age
+    keep_last: KeepLast | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from retention.policy.digest import digest_of
 from retention.policy.document import Block, Node, Value
 from retention.policy.form import Form, kind, marks_below, shown
+from retention.policy.keep_last import KeepLast
 from retention.policy.mark import Mark
 from retention.policy.policy import ArchiveRule, Limits, Missed, Policy, Retain, Schedule, Starts
 from retention.policy.read_schedule import read_schedule
@@ -24,6 +25,7 @@ from retention.policy.suggest import nearest
 STARTS = ("next month", "next quarter", "next year", "next fiscal year")
 MISSED = ("run once", "skip", "run all")
 _SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%")
+_OF_RETAIN = ("from", "starts", "keep_last", "per")
 _REQUIRED = {
     "policy": "policy: NAME, as the file is named",
     "title": "title: and what the policy is about",
@@ -152,7 +154,7 @@ class _Reader:
         if "retain" not in self.entries:
             return None
         node = self.entries["retain"]
-        entries = self.form.block(node, '"retain"', required={"for": "for: 5 years"}, optional=("from", "starts"))
+        entries = self.form.block(node, '"retain"', required={"for": "for: 5 years"}, optional=_OF_RETAIN)
         if entries is None:
             return None
         period = self.form.period(entries["for"], '"for"') if "for" in entries else None
@@ -164,13 +166,30 @@ class _Reader:
                 f'"starts" moves the clock to a day, but {period} are no days',
                 "leave it out, or write the period in days",
             )
+        keep_last = self._keep_last(entries, node.mark, record_class)
         if period is None:
             return None
-        if starts != "next fiscal year":
-            return Retain(period=period, clock=clock, starts=cast("Starts | None", starts))
-        return Retain(
-            period=period, clock=clock, starts="next fiscal year", fiscal_year_starts=self.declared.fiscal_year_starts
-        )
+        retain = Retain(period=period, clock=clock, starts=cast("Starts | None", starts), keep_last=keep_last)
+        fiscal = starts == "next fiscal year"
+        return replace(retain, fiscal_year_starts=self.declared.fiscal_year_starts) if fiscal else retain
+
+    def _keep_last(self, entries: Mapping[str, Node], mark: Mark, record_class: RecordClass | None) -> KeepLast | None:
+        given = [key for key in ("keep_last", "per") if key in entries]
+        if len(given) == 1:
+            lacking = {"keep_last": "per: and a subject or column of the class", "per": "keep_last: 1"}[given[0]]
+            missing = lacking.split(":")[0]
+            self.form.refuse(entries[given[0]].mark, f'"{given[0]}" stands without "{missing}"', f"write {lacking}")
+        if len(given) < 2:
+            return None
+        count = self._count(entries["keep_last"], '"keep_last"')
+        per = self.form.text(entries["per"], '"per"', "a subject or column of the class")
+        subjects = {} if record_class is None else record_class.subjects
+        if per is not None and record_class is not None and record_class.columns is not None:
+            offered = {*record_class.columns, *subjects}
+            if per not in offered:
+                message = f"the class offers no subject or column {shown(per)}"
+                self.form.refuse(entries["per"].mark, message, nearest(per, offered))
+        return None if count is None or per is None else KeepLast(count=count, per=subjects.get(per, per))
 
     def _clock(self, entries: Mapping[str, Node], mark: Mark, record_class: RecordClass | None) -> str | None:
         if "from" not in entries:
@@ -230,11 +249,10 @@ class _Reader:
                 node.mark, '"limits" is an empty block', "write {rows: 5000000, share: 25%}, or one of these"
             )
         entries = self.form.block(node, '"limits"', required={}, optional=("rows", "share")) or {}
-        return Limits(rows=self._rows(entries.get("rows")), share=self._share(entries.get("share")))
+        rows = self._count(entries["rows"], '"rows"') if "rows" in entries else None
+        return Limits(rows=rows, share=self._share(entries.get("share")))
 
-    def _rows(self, node: Node | None) -> int | None:
-        if node is None:
-            return None
+    def _count(self, node: Node, what: str) -> int | None:
         if (
             isinstance(node, Value)
             and isinstance(node.value, int)
@@ -242,7 +260,7 @@ class _Reader:
             and 0 < node.value < 2**63
         ):
             return node.value
-        self.form.refuse(node.mark, f'"rows" is {kind(node)}', "write a whole number above 0")
+        self.form.refuse(node.mark, f"{what} is {kind(node)}", "write a whole number above 0")
         return None
 
     def _share(self, node: Node | None) -> Fraction | None:

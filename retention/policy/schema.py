@@ -42,8 +42,16 @@ def policy_schema() -> Schema:
             "for": _period("How long: 90 days, 5 years, 1 year 6 months, 36 hours, P5Y or forever."),
             "from": _text("The column or named clock to count from; the class's `created` if left out."),
             "starts": {"description": "Moves the clock forward before counting.", "enum": list(STARTS)},
+            "keep_last": {
+                "description": "So many of the newest of each group stay, whatever their age.",
+                "type": "integer",
+                "minimum": 1,
+                "maximum": 2**63 - 1,
+            },
+            "per": _text("The groups of keep_last: a subject or a column of the class."),
         },
         required=["for"],
+        dependentRequired={"keep_last": ["per"], "per": ["keep_last"]},
         dependentSchemas={"starts": {"properties": {"for": {"pattern": f"^({_DAYS})$"}}}},
     )
     schedule = _block(

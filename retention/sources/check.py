@@ -14,6 +14,7 @@ from retention.policy.record_class import RecordClass
 from retention.policy.suggest import nearest
 from retention.policy.unset import meant
 from retention.sources.bound_class import BoundClass
+from retention.sources.keep_last import keep_last_problems
 from retention.sources.table import Column, Kind, Table
 
 _TIMES = (Kind.DATE, Kind.WALL, Kind.INSTANT)
@@ -32,6 +33,8 @@ def check(bound: BoundClass, policy: Policy | LegalBound, zone: ZoneInfo) -> lis
         for part in bound.record_class.clock_parts(clock):
             table = bound.table if part.kin is None else bound.kin(part.kin)[0]
             problems += clock_problems(table, bound.record_class, bound.dialect, part.column, mark, exact=period)
+    if isinstance(policy, Policy):
+        problems += keep_last_problems(bound, policy)
     if policy.where is not None:
         problems += check_condition(bound, policy.where, zone)
     return problems

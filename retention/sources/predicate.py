@@ -24,6 +24,7 @@ from retention.policy.policy_set import PolicySet
 from retention.sources.bound_class import BoundClass, BoundDependent
 from retention.sources.clocks import Bound, after_bound, local_spans
 from retention.sources.conditions import condition_sql
+from retention.sources.keep_last import is_among_last
 from retention.sources.keys import key_expression, row_value
 from retention.sources.record_clock import before, is_clock
 from retention.sources.sql import Bool, all_of, any_of, raw, string, temporary
@@ -57,6 +58,11 @@ def expired(bound: BoundClass, retain: Retain, as_of: datetime, zone: ZoneInfo) 
     return before(bound, clock, Bound(instant=limit.instant, day=limit.day))
 
 
+def among_last(bound: BoundClass, policy: Policy, as_of: datetime, zone: ZoneInfo) -> Bool:
+    """Whether a record that the policy matches is one of the newest of its group that it keeps."""
+    return is_among_last(bound, policy, lambda other: matches(other, policy, zone), as_of, zone)
+
+
 def kept_by(bound: BoundClass, policy: Policy, policies: PolicySet, as_of: datetime) -> dict[str, Bool]:
     """Name -> whether it keeps a record that ``policy`` alone would let go: another policy whose period is not over, or
     that is operative instead; a legal minimum (``minimum N months: mandate``); tags that cannot be read."""
@@ -66,7 +72,9 @@ def kept_by(bound: BoundClass, policy: Policy, policies: PolicySet, as_of: datet
         if other.name != policy.name:
             matched = matches(bound, other, zone)
             operative = policies.outranks(other, policy)
-            kept[other.name] = matched if operative else matched & ~expired(bound, other.retain, as_of, zone)
+            last = among_last(bound, other, as_of, zone)
+            over = expired(bound, other.retain, as_of, zone)
+            kept[other.name] = matched if operative else matched & sa.or_(~over, last)
     for minimum in policies.minimums(bound.address):
         over = expired(bound, Retain(period=minimum.period), as_of, zone)
         name = f"minimum {minimum.period}: {minimum.mandate}"
@@ -91,11 +99,15 @@ def _covered(bound: BoundClass, minimum: LegalBound, zone: ZoneInfo) -> Bool:
 
 
 def due(bound: BoundClass, policy: Policy, policies: PolicySet, as_of: datetime, held: Bool) -> Bool:
-    """What the deleting statement carries: matched, expired, kept by nothing else, not held."""
+    """What the deleting statement carries: matched, expired, kept by nothing else, not held, not among the last."""
     zone = policies.timezone
     kept = any_of(kept_by(bound, policy, policies, as_of).values())
     return sa.and_(
-        expired(bound, policy.retain, as_of, zone), matches(bound, policy, zone), sa.not_(kept), sa.not_(held)
+        expired(bound, policy.retain, as_of, zone),
+        matches(bound, policy, zone),
+        sa.not_(kept),
+        sa.not_(held),
+        sa.not_(among_last(bound, policy, as_of, zone)),
     )
 
 
@@ -120,6 +132,7 @@ def fate(
     # what has expired has a clock, and none in the future, and what lies before today has one: asked in this order, most
     # records are spared the other questions
     over = sa.case(
+        (among_last(bound, policy, as_of, zone), says[Fate.KEPT_LAST]),
         (any_of(kept_by(bound, policy, policies, as_of).values()), says[Fate.KEPT_BY_OTHER]),
         (held, says[Fate.HELD]),
         else_=says[Fate.DUE],

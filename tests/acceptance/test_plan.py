@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Retention
 
-FATES = ("due", "not_expired", "kept_by_other", "held", "no_clock", "future_clock")
+FATES = ("due", "not_expired", "kept_last", "kept_by_other", "held", "no_clock", "future_clock")
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from retention.holds.scope import Everything, Keys, Matching, Subject, Tagged, W
 from retention.policy.calendar import counted_day, local_day
 from retention.policy.condition import AllOf, AnyOf, Compare, Condition, NoneOf, Operator
 from retention.policy.decide import Fate, Record, clock_moments, decide, holds_true
+from retention.policy.keep_last import KeepLast
 from retention.policy.mark import Mark
 from retention.policy.period import Period
 from retention.policy.policy import LegalBound, Limits, Policy, Retain, Schedule
@@ -365,8 +366,16 @@ def _retains(draw: st.DrawFn) -> Retain:
         st.sampled_from([None, "created", "closed", "day", "stamp", "reading", "exact", "written", "bytes"])
         | st.sampled_from([*CLOCKS, "account.closed_at"])
     )
+    ordered = (
+        draw(st.booleans()) and clock is not None and clock not in (*CLOCKS, "account.closed_at", "written", "bytes")
+    )
+    keep = KeepLast(count=draw(st.integers(1, 2)), per=draw(st.sampled_from(["customer", "status"])))
     return Retain(
-        period=period, clock=clock, starts=starts, fiscal_year_starts=draw(st.sampled_from([(1, 1), (4, 1), (10, 15)]))
+        period=period,
+        clock=clock,
+        starts=starts,
+        keep_last=keep if ordered else None,
+        fiscal_year_starts=draw(st.sampled_from([(1, 1), (4, 1), (10, 15)])),
     )
 
 
@@ -620,7 +629,10 @@ def _compare_all(stage: Stage, data: st.DataObject) -> None:
                 for hold in holds
             )
 
-        decisions = {key: decide(record, declared, policies, as_of, is_held(record)) for key, record in records.items()}
+        group = list(records.values())
+        decisions = {
+            key: decide(record, declared, policies, as_of, is_held(record), group) for key, record in records.items()
+        }
         for place, policy in enumerate(policies.policies):
             fates = sa.select(bound.key[0], fate(bound, policy, policies, as_of, held_sql)).select_from(bound.rows)
             found = dict(stage.session.rows(fates.where(matches(bound, policy, zone))))

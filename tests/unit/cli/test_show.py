@@ -21,6 +21,7 @@ PLAN = PolicyPlan(
     matched=2000,
     due=1500,
     not_expired=400,
+    kept_last=0,
     kept_by_other=60,
     held=30,
     no_clock=9,
