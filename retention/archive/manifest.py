@@ -38,6 +38,8 @@ class FileEntry:
     merkle_root: str
     key: tuple[str, ...]
     columns: tuple[ColumnEntry, ...]
+    #: the rows stayed in the source, and no longer refer to what these columns say; said only where it is so
+    detached: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +81,9 @@ class Manifest(BatchFacts):
         """The manifest as it stands in its file."""
         content = {_FORMAT_KEY: FORMAT} | asdict(self)
         content |= {name: _time_text(content[name]) for name in _TIMES}
+        for file in content["files"]:
+            if not file["detached"]:
+                del file["detached"]
         return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
     @classmethod

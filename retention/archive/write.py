@@ -28,6 +28,8 @@ class Part:
     key: tuple[str, ...]
     columns: tuple[ColumnEntry, ...]
     rows: pa.Table
+    #: the rows stay in the source, and have null where these columns say to what they referred
+    detached: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +110,7 @@ def _write_part(store: Store, path: str, part: Part, facts: BatchFacts, written:
         merkle_root=merkle.root(leaves(part.rows)).hex(),
         key=part.key,
         columns=part.columns,
+        detached=part.detached,
     )
 
 

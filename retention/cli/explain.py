@@ -149,6 +149,7 @@ def _facts(found: Explanation) -> dict[str, object]:
         ],
         "minimums": [str(bound.period) for bound in (decision.minimums if decision is not None else ())],
         "holds": [hold.id for hold in found.holds],
+        "blocked_by": dict(found.blocked_by),
         "archived": [_archived(one) for one in found.archived],
     }
 

@@ -23,6 +23,7 @@ FATES: tuple[tuple[str, str], ...] = (
     ("kept_last", "stay: the last of their group"),
     ("kept_by_other", "stay: another policy decides"),
     ("held", "stay: held"),
+    ("blocked", "stay: blocked"),
     ("no_clock", "stay: no clock"),
     ("future_clock", "stay: clock in the future"),
 )
@@ -91,6 +92,10 @@ def _show_policy(out: Console, plan: PolicyPlan, zone: ZoneInfo) -> None:
             out.print(
                 Text(f"  The plan exceeds the limit {use.name}: nothing of this policy will be deleted.", "bold red")
             )
+    if plan.missing_indexes:
+        out.print(Text("  Each record costs a scan of its dependents' tables until they have these indexes:", "yellow"))
+        for statement in plan.missing_indexes:
+            out.print(Text(f"    {statement}"), soft_wrap=True)
     if plan.unreadable_tags:
         said = counted(plan.unreadable_tags, "record has", "records have")
         out.print(Text(f"  {said} tags that cannot be read; such records are never deleted.", "yellow"))
@@ -98,13 +103,25 @@ def _show_policy(out: Console, plan: PolicyPlan, zone: ZoneInfo) -> None:
 
 
 def _why(plan: PolicyPlan, field: str) -> str:
-    if field == "due" and plan.dependents:
-        return "with " + ", ".join(f"{counted(rows, 'row')} of {table}" for table, rows in plan.dependents.items())
+    if field == "due":
+        return _with(plan)
     if field == "kept_by_other":
         return _counts(plan.kept_by)
     if field == "held":
         return _counts(plan.held_by)
+    if field == "blocked":
+        return f"by rows of {_counts(plan.blocked_by)}"
     return ""
+
+
+def _with(plan: PolicyPlan) -> str:
+    """What else is changed when the due records go."""
+    told = {"with ": plan.dependents, "detaching ": plan.detached}
+    return ", ".join(
+        words + ", ".join(f"{counted(rows, 'row')} of {table}" for table, rows in tables.items())
+        for words, tables in told.items()
+        if tables
+    )
 
 
 def _limit(use: LimitUse) -> str:

@@ -25,10 +25,12 @@ def validate(config: Path, as_json: bool, offline: bool) -> int:
     archives are asked.
     """
     stopped = "nothing begins with these files"
+    advice: list[str] = []
     try:
         engine = open_engine(config)
         stopped = "no policy that needs what is named here runs"
         problems = [] if offline else engine.problems()
+        advice = [] if offline or problems else engine.advice()
     except PolicyFilesError as error:
         problems = list(error.problems)
     if as_json:
@@ -45,6 +47,7 @@ def validate(config: Path, as_json: bool, offline: bool) -> int:
                     }
                     for problem in problems
                 ],
+                "advice": advice,
             }
         )
     else:
@@ -56,4 +59,6 @@ def validate(config: Path, as_json: bool, offline: bool) -> int:
         else:
             names = [policy.name for policy in engine.policies()]
             click.echo(f"{len(names)} {'policy is' if len(names) == 1 else 'policies are'} valid: {', '.join(names)}.")
+            for sentence in advice:
+                click.echo(f"Note: {sentence}")
     return PolicyFilesError.exit_status if problems else 0

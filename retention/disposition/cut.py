@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -14,15 +14,17 @@ from retention.archive.write import Part
 from retention.disposition.archived_values import as_text
 from retention.disposition.job import Window
 from retention.errors import SourceFailed
+from retention.policy.dependent import Then
 from retention.sources import statements
-from retention.sources.bound_class import BoundClass, BoundDependent
+from retention.sources.bound_class import BoundClass
+from retention.sources.bound_dependent import BoundDependent
 from retention.sources.literal import value_of
 from retention.sources.read import Rows, read_rows
 from retention.sources.source import SourceBusy
 from retention.sources.table import Table
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Executable
 
     from retention.sources.source import Session
 
@@ -42,8 +44,8 @@ class Cut:
 
     @property
     def dependent_rows(self) -> int:
-        """Rows of dependents."""
-        return sum(int(part.rows.num_rows) for part in self.parts[1:])
+        """Rows of dependents that went; those that were detached stay where they are."""
+        return sum(int(part.rows.num_rows) for part in self.parts[1:] if not part.detached)
 
     @property
     def bytes(self) -> int:
@@ -126,7 +128,7 @@ def _selected(
             dependent,
             statements.select_dependents(bound, dependent, condition, after=after, until=until),
         )
-        for dependent in bound.dependents
+        for dependent in bound.changed
     ]
     encode(parts)
     [counts] = session.rows(statements.delete_with_dependents(bound, condition, after=after, until=until))
@@ -144,7 +146,7 @@ def _locked(
     encode: Callable[[Sequence[Part]], object],
 ) -> Cut:
     """SQLite and MySQL, which delete from one table a statement; the records go first, while all that the predicate asks
-    for is still there.
+    for is still there, then the lowest dependents, while what is above them still says to which record they belong.
 
     On SQLite the write lock is ours since BEGIN IMMEDIATE, so nobody changes anything between the statements. On MySQL keys
     are noted first, without a lock; then their rows are read as they are by then, and locked; then those among the noted
@@ -167,23 +169,27 @@ def _locked(
     until = last_key(parts[0])
     parts += [
         _dependent_part(session, bound, dependent, statements.select_batch_dependents(bound, dependent))
-        for dependent in bound.dependents
+        for dependent in bound.changed
     ]
     encode(parts)
-    counts = [
-        session.execute(statements.delete_due(bound, condition, after=after, until=until)),
-        *(session.execute(statements.delete_dependents(bound, dependent)) for dependent in bound.dependents),
-    ]
-    for part, deleted in zip(parts, counts, strict=True):
-        if locks_rows and deleted != part.rows.num_rows:
+    deleting = statements.delete_due(bound, condition, after=after, until=until)
+    changes: list[tuple[Part, Executable]] = [(parts[0], deleting)]
+    for part, dependent in reversed(list(zip(parts[1:], bound.changed, strict=True))):
+        changes.append((part, statements.delete_dependents(bound, dependent)))
+    for part, change in changes:
+        changed = session.execute(change)
+        if locks_rows and changed != part.rows.num_rows:
             raise _changed(part.table)
-        _agree(part.table, part.rows.num_rows, deleted)
+        _agree(part.table, part.rows.num_rows, changed)
     return Cut(parts=tuple(parts), until=until if parts[0].rows.num_rows == rows else None)
 
 
 def _dependent_part(session: Session, bound: BoundClass, dependent: BoundDependent, build: statements.Build) -> Part:
-    found = read_rows(session, bound.source, dependent.table, build)
-    return _part(dependent.table, dependent.table.primary_key or (dependent.key,), found)
+    table, key = dependent.table, dependent.table.primary_key or dependent.key
+    detached = dependent.then is Then.DETACH
+    if detached:  # its rows stay: what they referred to is all that is lost
+        table = replace(table, columns=tuple(one for one in table.columns if one.name in (*key, *dependent.key)))
+    return replace(_part(table, key, read_rows(session, bound.source, table, build)), detached=detached)
 
 
 def _changed(table: str) -> SourceBusy:

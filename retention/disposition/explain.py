@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -11,9 +13,11 @@ import sqlalchemy as sa
 from retention.disposition.archived import ArchivedRecord, find_archived, find_unprovable
 from retention.disposition.held import HeldView, read_holds
 from retention.holds.hold import Hold
+from retention.holds.scope import Key
 from retention.policy.calendar import day_start, local_day
 from retention.policy.clock import Moment
 from retention.policy.decide import Decision, Fate, Record, decide, expires_of
+from retention.policy.dependent import Then
 from retention.policy.policy import Retain
 from retention.sources import statements
 from retention.sources.bound_class import BoundClass
@@ -42,6 +46,8 @@ class Explanation:
     #: batch that may have held it and cannot be looked into any more
     archived: tuple[ArchivedRecord, ...]
     outcome: str
+    #: table -> how many of its rows block the record
+    blocked_by: Mapping[str, int] = field(default_factory=dict)
 
 
 def explain(engine: Engine, address: str, text: str, as_of: datetime) -> Explanation:
@@ -57,6 +63,9 @@ def explain(engine: Engine, address: str, text: str, as_of: datetime) -> Explana
         record = read_record(session, bound, key, policies.timezone, named)
         group = [] if record is None else _group(engine, session, bound, record)
         covering: tuple[Hold, ...] = ()
+        blocked: Mapping[str, int] = {}
+        if record is not None:
+            blocked = _blocked_by(session, bound, key)
         if record is not None and holds.holds:
             view = HeldView(engine, session, bound)
             covering = tuple(
@@ -68,7 +77,7 @@ def explain(engine: Engine, address: str, text: str, as_of: datetime) -> Explana
         session.close()
     decision = None
     if record is not None:
-        decision = decide(record, bound.record_class, engine.project.policies, as_of, bool(covering), group)
+        decision = decide(record, bound.record_class, policies, as_of, bool(covering), group, blocked=bool(blocked))
     archived = tuple(find_archived(engine, address, key))
     if record is None and not archived:
         archived = tuple(find_unprovable(engine, address, key))
@@ -81,7 +90,8 @@ def explain(engine: Engine, address: str, text: str, as_of: datetime) -> Explana
         archived=archived,
         outcome=_gone(engine, archived)
         if record is None or decision is None
-        else _outcome(engine, record, bound, decision, covering),
+        else _outcome(engine, record, bound, decision, covering, blocked),
+        blocked_by=blocked,
     )
 
 
@@ -99,6 +109,15 @@ def _group(engine: Engine, session: Session, bound: BoundClass, record: Record) 
     ]  # fmt: skip
     named = [policy.retain.clock for policy in policies.of(bound.address)]
     return read_records(session, bound, any_of(chosen), policies.timezone, named) if chosen else []
+
+
+def _blocked_by(session: Session, bound: BoundClass, key: Key) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for dependent in bound.declared:
+        if dependent.then is Then.BLOCK:
+            [(rows,)] = session.rows(statements.count_blocking(bound, dependent, key))
+            found[dependent.table.name] += int(rows)
+    return {table: rows for table, rows in found.items() if rows}
 
 
 def _gone(engine: Engine, archived: tuple[ArchivedRecord, ...]) -> str:
@@ -123,7 +142,14 @@ def _gone(engine: Engine, archived: tuple[ArchivedRecord, ...]) -> str:
     )
 
 
-def _outcome(engine: Engine, record: Record, bound: BoundClass, decision: Decision, holds: tuple[Hold, ...]) -> str:
+def _outcome(
+    engine: Engine,
+    record: Record,
+    bound: BoundClass,
+    decision: Decision,
+    holds: tuple[Hold, ...],
+    blocked: Mapping[str, int],
+) -> str:
     if record.tags is None:
         return "It is kept: its tags cannot be read, so nobody can tell which policies ask for it."
     if decision.operative is None:
@@ -133,6 +159,9 @@ def _outcome(engine: Engine, record: Record, bound: BoundClass, decision: Decisi
     matching = [judgement for judgement in decision.judgements if judgement.matched]
     if any(judgement.fate is Fate.DUE for judgement in matching):
         return f"The next run of {decision.operative} archives and deletes it."
+    if any(judgement.fate is Fate.BLOCKED for judgement in matching):
+        rows = ", ".join(f"{count:,} {'row' if count == 1 else 'rows'} of {table}" for table, count in blocked.items())
+        return f"It is blocked by {rows}: the first run of {decision.operative} after they are gone takes it."
     missing = sorted(judgement.policy.name for judgement in matching if judgement.fate is Fate.NO_CLOCK)
     if missing:
         return f"It is kept: {', '.join(missing)} matches it, and it has no clock to count from."

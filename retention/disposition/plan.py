@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 from retention.disposition.held import HeldView, read_holds, refuse_damaged
 from retention.policy.clock import cutoff
 from retention.policy.decide import Fate
+from retention.policy.dependent import Then
 from retention.policy.policy import Policy
 from retention.policy.tags import TagColumn
 from retention.sources import statements
 from retention.sources.census import Counted, census
+from retention.sources.missing_index import missing_indexes
 from retention.sources.predicate import due
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ class LimitUse:
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyPlan:
-    """matched = due + not_expired + kept_last + kept_by_other + held + no_clock + future_clock, exactly."""
+    """matched = due + not_expired + kept_last + kept_by_other + held + blocked + no_clock + future_clock, exactly."""
 
     policy: str
     title: str
@@ -62,6 +64,7 @@ class PolicyPlan:
     kept_last: int
     kept_by_other: int
     held: int
+    blocked: int
     no_clock: int
     future_clock: int
     #: due records by tag; a record with two tags counts under both
@@ -72,13 +75,19 @@ class PolicyPlan:
     kept_by: Mapping[str, int]
     #: hold id -> how many of the records that `held` counts it covers
     held_by: Mapping[str, int]
+    #: table -> how many of the records that `blocked` counts its rows block
+    blocked_by: Mapping[str, int]
     #: dependent table -> rows that go with the due records
     dependents: Mapping[str, int]
+    #: dependent table -> rows that stay and are detached from the due records
+    detached: Mapping[str, int]
     #: records of the class that this policy does not match
     unmatched: int
     #: of these, those whose tags cannot be read: never due
     unreadable_tags: int
     limits: tuple[LimitUse, ...]
+    #: statements that make indexes which dependents lack, ready to paste
+    missing_indexes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """The fields as `plan --json` prints them."""
@@ -164,10 +173,13 @@ class _Counter:
             by_month=_sums((one.month, one.records) for one in counted if one.month is not None),
             kept_by=_sums(_reasons(counted, Fate.KEPT_BY_OTHER)),
             held_by=_sums(_reasons(counted, Fate.HELD)),
-            dependents=self._dependents(condition) if gone else {},
+            blocked_by=_sums(_reasons(counted, Fate.BLOCKED)),
+            dependents=self._dependents(condition, Then.DELETE) if gone else {},
+            detached=self._dependents(condition, Then.DETACH) if gone else {},
             unmatched=unmatched,
             unreadable_tags=sum(one.records for one in counted if one.unreadable),
             limits=self._limits(policy, gone, total),
+            missing_indexes=tuple(one.statement for one in missing_indexes(self._bound)),
         )
 
     def _by_tag(self, counted: Sequence[Counted], condition: ColumnElement[bool]) -> dict[str, int]:
@@ -176,11 +188,12 @@ class _Counter:
         statement = statements.due_by_tag(self._bound, condition, self._policies)
         return {} if statement is None else _sums((tag, int(count)) for tag, count in self._session.rows(statement))
 
-    def _dependents(self, condition: ColumnElement[bool]) -> dict[str, int]:
+    def _dependents(self, condition: ColumnElement[bool], then: Then) -> dict[str, int]:
         found: dict[str, int] = {}
-        for dependent in self._bound.dependents:
-            [(count,)] = self._session.rows(statements.count_dependents(self._bound, dependent, condition))
-            found[dependent.table.name] = int(count)
+        for dependent in self._bound.changed:
+            if dependent.then is then:
+                [(count,)] = self._session.rows(statements.count_dependents(self._bound, dependent, condition))
+                found[dependent.table.name] = int(count)
         return found
 
     def _limits(self, policy: Policy, gone: int, total: int) -> tuple[LimitUse, ...]:

@@ -21,13 +21,15 @@ from retention.failpoint import failpoint
 from retention.holds.scope import Keys
 from retention.ledger import batches, chain, runs
 from retention.ledger.batches import Batch
+from retention.policy.dependent import Then
 from retention.sources import statements
 from retention.sources.bound_class import BoundClass
+from retention.sources.bound_dependent import BoundDependent
 from retention.sources.column_entry import ColumnEntry
 from retention.sources.keys import key_from_text, key_text
 from retention.sources.presence import as_written, load_keys
 from retention.sources.read import read_rows
-from retention.sources.restored import insert_restored
+from retention.sources.restored import attach_restored, insert_restored
 from retention.sources.rights import Need, refuse_without
 from retention.sources.table import Table
 
@@ -147,7 +149,7 @@ def _restore_class(engine: Engine, bound: BoundClass, chosen: list[Chosen], reas
     )
     if not keys:
         return total
-    refuse_without(bound.source, bound.tables, Need.INSERT)
+    refuse_without(bound.source, bound.tables_of(Then.DELETE), Need.INSERT)
     placed = holding.place(
         engine,
         matter="restored records",
@@ -158,7 +160,7 @@ def _restore_class(engine: Engine, bound: BoundClass, chosen: list[Chosen], reas
     if placed.unconfirmed:
         raise Failed(f"the hold for the restored records is not in force: {placed.unconfirmed}", hint="try again later")
     total = replace(total, hold=placed.hold.id)
-    for one, rows in missing:
+    for one, rows in reversed(missing):  # what went last first: records that went before may refer to it
         if rows.num_rows:
             dependent_rows, unplaced = _restore_batch(engine, bound, one, rows, placed.hold.id, reason)
             total = replace(
@@ -228,21 +230,22 @@ def _restore_batch(
     root, *others = chosen.manifest.files
     store = engine.store(chosen.manifest.archive)
     texts = key_texts(rows, root)
-    dependent_rows = 0
+    dependent_rows = attached = 0
     session = bound.source.session()
     try:
         session.begin(write=True)
         load_keys(session, bound, [key_from_text(bound, text) for text in texts])
         unplaced = _put_back(session, bound, bound.table, root, rows, statements.select_by_keys(bound))
-        for file in others:
-            dependent = next((one for one in bound.dependents if one.table.name == file.table), None)
-            if dependent is None:
-                raise Failed(
-                    f"{file.table} is no dependent of {bound.address} any more",
-                    hint="declare it under `dependents:` again; nothing of this batch was restored",
-                )
-            mine = _of_records(rows_of(store, file), file, dependent.key, set(texts))
-            if mine.num_rows:
+        came: dict[BoundDependent | None, tuple[FileEntry, pa.Table]] = {None: (root, rows)}
+        for dependent, file in _in_order(bound, others):
+            archived = rows_of(store, file)
+            mine = _of_rows(archived, file, dependent, came.get(dependent.parent))
+            if mine.num_rows < archived.num_rows and rows.num_rows == root.rows:
+                raise _declared_otherwise(bound, file.table)
+            came[dependent] = file, mine
+            if mine.num_rows and file.detached:
+                attached += _attach(session, bound, dependent, file, mine)
+            elif mine.num_rows:
                 build = statements.select_dependents_by_keys(bound, dependent)
                 unplaced |= _put_back(session, bound, dependent.table, file, mine, build)
                 dependent_rows += int(mine.num_rows)
@@ -257,6 +260,7 @@ def _restore_batch(
             "records": bound.address,
             "rows": int(rows.num_rows),
             "dependent_rows": dependent_rows,
+            **({"attached": attached} if attached else {}),
             "hold": hold_id,
             "by": engine.person,
             "reason": reason,
@@ -299,7 +303,39 @@ def _alters(table: Table, archived: Sequence[ColumnEntry]) -> str:
     return "; ".join(told) or "a trigger, a rule or a changed column type alters what is inserted"
 
 
-def _of_records(rows: pa.Table, file: FileEntry, key: str, texts: set[str]) -> pa.Table:
-    """The dependent's rows that refer to the records with these keys."""
-    referring = key_texts(rows, replace(file, key=(key,)))
-    return rows.filter(pa.array([text in texts for text in referring], pa.bool_()))
+def _attach(session: Session, bound: BoundClass, dependent: BoundDependent, file: FileEntry, rows: pa.Table) -> int:
+    """Let the detached rows that are still there and refer to nothing refer to their record again; returns how many."""
+    for name in (statements.RESTORED, statements.DETACHED):
+        session.load_temporary(name, rows)
+    return session.execute(attach_restored(bound, dependent, file.columns))
+
+
+def _in_order(bound: BoundClass, files: Sequence[FileEntry]) -> list[tuple[BoundDependent, FileEntry]]:
+    """The files of dependents, each after those whose rows its own refer to."""
+    by_table = {file.table: file for file in files}
+    ordered = [(one, by_table.pop(one.table.name)) for one in bound.changed if one.table.name in by_table]
+    by_table.update((file.table, file) for one, file in ordered if file.detached != (one.then is Then.DETACH))
+    for table in by_table:
+        raise _declared_otherwise(bound, table)
+    return ordered
+
+
+def _declared_otherwise(bound: BoundClass, table: str) -> Failed:
+    """Its archived rows have no place under today's declaration."""
+    return Failed(
+        f"{table} is no dependent of {bound.address} any more, or refers to it otherwise",
+        hint="declare it under `dependents:` as it was when it was archived; nothing of this batch was restored",
+    )
+
+
+def _of_rows(
+    rows: pa.Table, file: FileEntry, dependent: BoundDependent, above: tuple[FileEntry, pa.Table] | None
+) -> pa.Table:
+    """The dependent's rows that refer to the rows ``above``, of the records or of the dependent's parent; none where
+    that has no file."""
+    if above is None:
+        return rows.slice(0, 0)
+    parent, came = above
+    there = set(key_texts(came, replace(parent, key=dependent.of)))
+    referring = key_texts(rows, replace(file, key=dependent.key))
+    return rows.filter(pa.array([text in there for text in referring], pa.bool_()))

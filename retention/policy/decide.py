@@ -47,6 +47,7 @@ class Fate(Enum):
     KEPT_LAST = "kept_last"
     KEPT_BY_OTHER = "kept_by_other"
     HELD = "held"
+    BLOCKED = "blocked"
     DUE = "due"
 
 
@@ -104,12 +105,14 @@ def decide(
     as_of: datetime,
     held: bool,
     group: Iterable[Record] = (),
+    *,
+    blocked: bool = False,
 ) -> Decision:
-    """What becomes of ``record`` at the aware ``as_of``.
+    """What becomes of ``record`` at the aware ``as_of``; ``blocked``: rows refer to it that say `then: block`.
 
     Retention wins: a record goes only when the period of every matching policy and of every legal minimum is over, its
-    tags could be read, and no hold covers it. ``group`` are at least those of the class's records that are in a group of a
-    `keep_last` with it, for without them too many would seem to be among the last.
+    tags could be read, no hold covers it, and nothing blocks it. ``group`` are at least those of the class's records that are
+    in a group of a `keep_last` with it, for without them too many would seem to be among the last.
     """
     address = record_class.address
     matching = [
@@ -146,7 +149,9 @@ def decide(
             return Fate.KEPT_LAST
         if kept or policy.name != operative:
             return Fate.KEPT_BY_OTHER
-        return Fate.HELD if held else Fate.DUE
+        if held:
+            return Fate.HELD
+        return Fate.BLOCKED if blocked else Fate.DUE
 
     judgements = tuple(
         Judgement(

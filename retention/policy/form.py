@@ -108,6 +108,21 @@ class Form:
                 found[text] = None
         return tuple(found)
 
+    def columns(self, node: Node, what: str) -> tuple[str, ...]:
+        """One column, or a list of columns; none after a problem."""
+        if isinstance(node, Items):
+            return self.texts(node, what, "the column", "a list of columns")
+        column = self.text(node, what, "the name of a column")
+        return () if column is None else (column,)
+
+    def free_block(self, node: Node, what: str, example: str) -> Mapping[str, Node]:
+        """The entries of a block whose keys are free; none after a problem."""
+        if isinstance(node, Block) and node.entries:
+            return node.entries
+        told = "an empty block" if isinstance(node, Block) else kind(node)
+        self.refuse(node.mark, f"{what} is {told}", f"write {example}")
+        return {}
+
     def name(self, node: Node, what: str) -> str | None:
         """A name that may stand in addresses, files and commands."""
         text = self.text(node, what, "a name")

@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import cast
 
 from retention.policy.condition import Condition, Scalar
-from retention.policy.document import Block, Items, Node, Value
+from retention.policy.document import Block, Node, Value
 from retention.policy.form import Form, kind, marks_below
+from retention.policy.read_dependents import read_dependents
 from retention.policy.read_where import read_where
-from retention.policy.record_class import Dependent, Parent, RecordClass
+from retention.policy.record_class import Parent, RecordClass
 from retention.policy.tags import TagColumn, TagRules, TagSource, TagTable
 from retention.policy.written import Format, Unit
 
@@ -48,7 +49,7 @@ def read_class(form: Form, node: Node, source: str, name: str) -> RecordClass:
         source=source,
         name=name,
         table=_text(form, entries, "table", "the name of the table") or "",
-        key=_key(form, entries),
+        key=form.columns(entries["key"], '"key"') if "key" in entries else (),
         created=_text(form, entries, "created", _COLUMN),
         clocks=_clocks(form, entries["clocks"]) if "clocks" in entries else {},
         parents=_parents(form, entries) if "parents" in entries else {},
@@ -61,7 +62,7 @@ def read_class(form: Form, node: Node, source: str, name: str) -> RecordClass:
         columns=form.texts(entries["columns"], '"columns"', "the column", "a list of columns")
         if "columns" in entries
         else None,
-        dependents=_dependents(form, entries["dependents"]) if "dependents" in entries else (),
+        dependents=read_dependents(form, entries["dependents"]) if "dependents" in entries else (),
         mark=node.mark,
         marks=marks_below(node),
     )
@@ -70,14 +71,6 @@ def read_class(form: Form, node: Node, source: str, name: str) -> RecordClass:
 def _text(form: Form, entries: Mapping[str, Node], key: str, example: str) -> str | None:
     """The text under ``key``; None where the key is left out, "" after a problem."""
     return (form.text(entries[key], f'"{key}"', example) or "") if key in entries else None
-
-
-def _key(form: Form, entries: Mapping[str, Node]) -> tuple[str, ...]:
-    node = entries.get("key")
-    if isinstance(node, Items):
-        return form.texts(node, '"key"', "the column", "a list of columns")
-    column = _text(form, entries, "key", _COLUMN)
-    return (column,) if column else ()
 
 
 def _unset(form: Form, entries: Mapping[str, Node]) -> tuple[Scalar, ...]:
@@ -119,7 +112,7 @@ def _tags(form: Form, node: Node) -> TagSource:
 
 def _rules(form: Form, node: Node) -> tuple[tuple[str, Condition], ...]:
     rules: list[tuple[str, Condition]] = []
-    for tag, entry in _block(form, node, '"rules"', "a block of tags, as in {sales: {stage: won}}").items():
+    for tag, entry in form.free_block(node, '"rules"', "a block of tags, as in {sales: {stage: won}}").items():
         if not tag or tag != tag.strip():
             form.refuse(entry.mark, f'the tag "{tag}" is empty or has white space at an end', "write the tag alone")
         condition = read_where(form, entry, f'the rule of "{tag}"', None)
@@ -130,25 +123,16 @@ def _rules(form: Form, node: Node) -> tuple[tuple[str, Condition], ...]:
 
 def _subjects(form: Form, node: Node) -> dict[str, str]:
     subjects: dict[str, str] = {}
-    for name, entry in _block(form, node, '"subjects"', "a block, as in {customer: account_id}").items():
+    for name, entry in form.free_block(node, '"subjects"', "a block, as in {customer: account_id}").items():
         form.good_name(name, entry.mark, "the subject")
         subjects[name] = form.text(entry, f'the subject "{name}"', _COLUMN) or ""
     return subjects
 
 
-def _dependents(form: Form, node: Node) -> tuple[Dependent, ...]:
-    dependents: list[Dependent] = []
-    for table, entry in _block(form, node, '"dependents"', "a block, as in {comments: {key: activity_id}}").items():
-        required = {"key": "key: and the column that refers to the record"}
-        entries = form.block(entry, f'the dependent "{table}"', required=required) or {}
-        dependents.append(Dependent(table=table, key=_text(form, entries, "key", _COLUMN) or "", mark=entry.mark))
-    return tuple(dependents)
-
-
 def _clocks(form: Form, node: Node) -> dict[str, tuple[str, ...]]:
     clocks: dict[str, tuple[str, ...]] = {}
     example = "a block, as in {last activity: {latest of: [updated_at, closed_at]}}"
-    for name, entry in _block(form, node, '"clocks"', example).items():
+    for name, entry in form.free_block(node, '"clocks"', example).items():
         if not name or name != name.strip():
             form.refuse(entry.mark, f'the clock "{name}" is empty or has white space at an end', "write its name alone")
         required = {"latest of": "latest of: and a list of columns"}
@@ -162,7 +146,7 @@ def _parents(form: Form, entries: Mapping[str, Node]) -> dict[str, Parent]:
     parents: dict[str, Parent] = {}
     dependents = entries.get("dependents")
     example = "a block, as in {account: {table: accounts, column: account_id}}"
-    for name, entry in _block(form, entries["parents"], '"parents"', example).items():
+    for name, entry in form.free_block(entries["parents"], '"parents"', example).items():
         form.good_name(name, entry.mark, "the parent")
         if isinstance(dependents, Block) and name in dependents.entries:
             form.refuse(entry.mark, f'the parent "{name}" bears the name of a dependent', "give it another name")
@@ -173,13 +157,3 @@ def _parents(form: Form, entries: Mapping[str, Node]) -> dict[str, Parent]:
         )
         parents[name] = Parent(table=table, column=column, key=_text(form, read, "key", _COLUMN), mark=entry.mark)
     return parents
-
-
-def _block(form: Form, node: Node, what: str, example: str) -> Mapping[str, Node]:
-    """The entries of a block whose keys are free."""
-    if isinstance(node, Block) and node.entries:
-        return node.entries
-    form.refuse(
-        node.mark, f"{what} is {'an empty block' if isinstance(node, Block) else kind(node)}", f"write {example}"
-    )
-    return {}

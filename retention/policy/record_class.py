@@ -8,19 +8,11 @@ from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from retention.policy.condition import Scalar
+from retention.policy.dependent import Dependent
 from retention.policy.mark import Mark
 from retention.policy.tags import TagSource
 from retention.policy.unset import Unset, unset_moments
 from retention.policy.written import Format, Unit
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dependent:
-    """A table whose rows go with the record that ``key`` (one column) refers to."""
-
-    table: str
-    key: str
-    mark: Mark = field(compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)

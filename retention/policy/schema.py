@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from retention.policy.condition import Operator
+from retention.policy.dependent import Then
 from retention.policy.read_class import FORMATS, UNITS
 from retention.policy.read_policy import MISSED, STARTS
 from retention.policy.read_schedule import WORDS
@@ -182,11 +183,7 @@ def config_schema() -> Schema:
                 "description": "What `where` and `from` of policies may name; all columns if left out.",
                 **columns,
             },
-            "dependents": _named(
-                "Table: the column that refers to the record; its rows go with the record.",
-                r"^\S(.*\S)?$",
-                _block("A dependent table.", {"key": column}, required=["key"]),
-            ),
+            "dependents": {"$ref": "#/$defs/dependents"},
         },
         required=["table", "key"],
         **{"not": {"required": ["unit", "format"]}},
@@ -250,8 +247,24 @@ def config_schema() -> Schema:
         "$schema": _DRAFT,
         "title": "retention.yaml",
         **_block("Databases, record classes and archives.", properties, required=["timezone", "sources"]),
-        "$defs": _definitions(),
+        "$defs": {**_definitions(), "dependents": _dependents({"anyOf": [column, columns]})},
     }
+
+
+def _dependents(columns: Schema) -> Schema:
+    """What `dependents` says, at each level."""
+    properties = {
+        "key": {"description": "The column, or list of columns, that refers to the record.", **columns},
+        "of": {"description": "What it refers to, where that is not the key.", **columns},
+        "when": {"description": "Which rows refer to the record at all.", "$ref": "#/$defs/where"},
+        "then": {"description": "What becomes of the rows.", "enum": [one.value for one in Then]},
+        "dependents": {"$ref": "#/$defs/dependents"},
+    }
+    stays = {"required": ["then", "dependents"], "properties": {"then": {"enum": ["block", "detach"]}}}
+    dependent = _block("A dependent table.", properties, required=["key"], **{"not": stays})
+    return _named(
+        "Table: the column that refers to the record; its rows go with the record.", r"^\S(.*\S)?$", dependent
+    )
 
 
 _NAME_PATTERN = "^[a-z][a-z0-9_-]{0,59}$"

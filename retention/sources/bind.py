@@ -8,22 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
 from retention.errors import PolicyFilesError, SchemaUnsafe, SourceFailed
 from retention.policy.condition import Condition
-from retention.policy.mark import Mark, Problem
+from retention.policy.mark import Problem
 from retention.policy.record_class import RecordClass
-from retention.policy.suggest import nearest
-from retention.policy.tags import TagColumn, TagRules, TagTable
+from retention.policy.tags import TagColumn, TagRules
+from retention.sources.bind_dependents import dangerous_references, named_tables, unfit_dependents, unfit_values
 from retention.sources.bound_class import BoundClass, bound_rows
 from retention.sources.check import check_condition, clock_problems
 from retention.sources.mariadb_types import names_records
 from retention.sources.rights import Need, refuse_without
 from retention.sources.source import Source
-from retention.sources.table import Column, Kind, Reference, Table
+from retention.sources.table import Column, Kind, Table
+from retention.sources.unfit import mark_of, no_column, no_table
 from retention.sources.usual_tags import usual_tags
 
 
@@ -36,21 +36,21 @@ def bind(source: Source, record_class: RecordClass, others: Mapping[str, RecordC
     actions = _actions(source)  # first: what changes while we look is found by the first batch
     table = source.table(record_class.table)
     if table is None:
-        raise PolicyFilesError([_no_table(source, record_class, record_class.table, "table")])
+        raise PolicyFilesError([no_table(source, record_class, record_class.table, "table")])
     dependents: dict[str, Table] = {}
     problems = list(_table_problems(record_class, table, others, source.dialect.name))
-    for name, path in _dependent_names(record_class):
+    for name, path in named_tables(record_class):
         dependent = source.table(name)
         if dependent is None:
-            problems.append(_no_table(source, record_class, name, path))
+            problems.append(no_table(source, record_class, name, path))
         else:
             dependents[name] = dependent
-    problems += _dependent_problems(record_class, table, dependents)
+    problems += unfit_dependents(record_class, table, dependents)
     parents: dict[str, Table] = {}
     for name, parent in record_class.parents.items():
         found = source.table(parent.table)
         if found is None:
-            problems.append(_no_table(source, record_class, parent.table, f"parents.{name}.table"))
+            problems.append(no_table(source, record_class, parent.table, f"parents.{name}.table"))
         else:
             parents[name] = found
             problems += _parent_problems(record_class, table, name, found)
@@ -58,8 +58,8 @@ def bind(source: Source, record_class: RecordClass, others: Mapping[str, RecordC
     if problems:
         raise PolicyFilesError(sorted(set(problems)))
     bound = bound_rows(source, record_class, table, dependents, parents)
-    refuse_without(source, bound.tables, Need.READ)
-    problems = list(_rule_problems(bound))
+    refuse_without(source, [bound.table, *(one.table for one in bound.declared)], Need.READ)
+    problems = [*_rule_problems(bound), *unfit_values(bound)]
     if problems:
         raise PolicyFilesError(sorted(set(problems)))
     dangers = [*_dangers(bound)]
@@ -76,33 +76,18 @@ def _actions(source: Source) -> Mapping[str, str]:
         session.close()
 
 
-def _mark(record_class: RecordClass, path: str) -> Mark:
-    return record_class.marks.get(path, record_class.mark)
-
-
-def _no_table(source: Source, record_class: RecordClass, name: str, path: str) -> Problem:
-    message = f'source "{source.name}" has no table "{name}"'
-    return Problem(mark=_mark(record_class, path), message=message, remedy=nearest(name, source.tables()))
-
-
-def _no_column(record_class: RecordClass, table: Table, name: str, path: str) -> Problem:
-    message = f'table {table.name} has no column "{name}"'
-    known = [column.name for column in table.columns]
-    return Problem(mark=_mark(record_class, path), message=message, remedy=nearest(name, known))
-
-
 def _table_problems(
     record_class: RecordClass, table: Table, others: Mapping[str, RecordClass], dialect: str
 ) -> Iterator[Problem]:
     if table.relation in ("view", "materialized view"):
         message = f'"{record_class.table}" is a {table.relation}'
         yield Problem(
-            mark=_mark(record_class, "table"), message=message, remedy="name the table that holds the records"
+            mark=mark_of(record_class, "table"), message=message, remedy="name the table that holds the records"
         )
     for other in others.values():
         if other.source == record_class.source and other.name != record_class.name and table.is_named(other.table):
             yield Problem(
-                mark=_mark(record_class, "table"),
+                mark=mark_of(record_class, "table"),
                 message=f'the classes "{record_class.name}" and "{other.name}" are the same table, {table.name}',
                 remedy="declare it once, and tell the records apart by `where` or tags in the policies",
             )
@@ -112,7 +97,7 @@ def _table_problems(
         named += [(name, f"columns.{place}") for place, name in enumerate(record_class.columns)]
     for name, path in named:
         if table.column(name) is None:
-            yield _no_column(record_class, table, name, path if path in record_class.marks else path.split(".")[0])
+            yield no_column(record_class, table, name, path if path in record_class.marks else path.split(".")[0])
     if isinstance(record_class.tags, TagColumn):
         yield from _tag_column_problems(record_class, table, record_class.tags.column, dialect)
 
@@ -125,7 +110,7 @@ def _clock_problems(
     if record_class.created is not None and record_class.created not in named:
         named[record_class.created] = "created"
     for clock, path in named.items():
-        mark = _mark(record_class, path)
+        mark = mark_of(record_class, path)
         if path != "created" and table.column(clock) is not None:
             message = f'the clock "{clock}" bears the name of a column of {table.name}'
             yield Problem(mark=mark, message=message, remedy="give the clock another name")
@@ -138,32 +123,32 @@ def _clock_problems(
 def _parent_problems(record_class: RecordClass, table: Table, name: str, parent: Table) -> Iterator[Problem]:
     declared = record_class.parents[name]
     if table.column(declared.column) is None:
-        yield _no_column(record_class, table, declared.column, f"parents.{name}.column")
+        yield no_column(record_class, table, declared.column, f"parents.{name}.column")
     key = parent.primary_key if declared.key is None else (declared.key,)
     if declared.key is not None and parent.column(declared.key) is None:
-        yield _no_column(record_class, parent, declared.key, f"parents.{name}.key")
+        yield no_column(record_class, parent, declared.key, f"parents.{name}.key")
     elif len(key) != 1 or key not in (parent.primary_key, *parent.unique_keys):
         message = f'the parent "{name}" has no key of one column: {", ".join(key) or "no primary key"}'
         remedy = f"write key: and a column of {parent.name} that is unique"
-        yield Problem(mark=_mark(record_class, f"parents.{name}"), message=message, remedy=remedy)
+        yield Problem(mark=mark_of(record_class, f"parents.{name}"), message=message, remedy=remedy)
 
 
 def _tag_column_problems(record_class: RecordClass, table: Table, name: str, dialect: str) -> Iterator[Problem]:
     column = table.column(name)
     if column is None:
-        yield _no_column(record_class, table, name, "tags.column")
+        yield no_column(record_class, table, name, "tags.column")
     elif column.kind not in (Kind.TEXT, Kind.JSON, Kind.TEXT_ARRAY) and not (
         dialect == "sqlite" and column.kind in (Kind.OTHER, Kind.BINARY)
     ):
         message = f'column "{name}" is {column.type}, which holds no tags'
         remedy = "name a column of text, JSON or an array of text"
-        yield Problem(mark=_mark(record_class, "tags.column"), message=message, remedy=remedy)
+        yield Problem(mark=mark_of(record_class, "tags.column"), message=message, remedy=remedy)
 
 
 def _key_problems(record_class: RecordClass, table: Table, dialect: str) -> Iterator[Problem]:
     missing = [name for name in record_class.key if table.column(name) is None]
     for name in missing:
-        yield _no_column(record_class, table, name, "key")
+        yield no_column(record_class, table, name, "key")
     if missing:
         return
     unique = {frozenset(key) for key in (table.primary_key, *table.unique_keys) if key}
@@ -173,16 +158,16 @@ def _key_problems(record_class: RecordClass, table: Table, dialect: str) -> Iter
     text = ", ".join(record_class.key)
     if wanted not in unique:
         message = f'"{text}" is neither the primary key of {table.name} nor unique'
-        yield Problem(mark=_mark(record_class, "key"), message=message, remedy=primary)
+        yield Problem(mark=mark_of(record_class, "key"), message=message, remedy=primary)
     elif wanted != frozenset(table.primary_key) and any(column.nullable for column in columns):
         message = f'"{text}" may be null in {table.name}'
-        yield Problem(mark=_mark(record_class, "key"), message=message, remedy=primary)
+        yield Problem(mark=mark_of(record_class, "key"), message=message, remedy=primary)
     else:
         for column in columns:
             remedy = _no_key(column, dialect)
             if remedy is not None:
                 message = f'the key "{column.name}" is {column.type or "of no type"}'
-                yield Problem(mark=_mark(record_class, "key"), message=message, remedy=remedy)
+                yield Problem(mark=mark_of(record_class, "key"), message=message, remedy=remedy)
 
 
 def _no_key(column: Column, dialect: str) -> str | None:
@@ -196,60 +181,19 @@ def _no_key(column: Column, dialect: str) -> str | None:
     return None
 
 
-def _dependent_names(record_class: RecordClass) -> Iterator[tuple[str, str]]:
-    for dependent in record_class.dependents:
-        yield dependent.table, f"dependents.{dependent.table}"
-    if isinstance(record_class.tags, TagTable):
-        yield record_class.tags.table, "tags.table"
-
-
-def _dependent_problems(record_class: RecordClass, table: Table, found: Mapping[str, Table]) -> Iterator[Problem]:
-    references = [(one.table, one.key, f"dependents.{one.table}") for one in record_class.dependents]
-    if isinstance(record_class.tags, TagTable):
-        references.append((record_class.tags.table, record_class.tags.record, "tags.record"))
-        tags = found.get(record_class.tags.table)
-        column = None if tags is None else tags.column(record_class.tags.tag)
-        if tags is not None and column is None:
-            yield _no_column(record_class, tags, record_class.tags.tag, "tags.tag")
-        elif tags is not None and column is not None and column.kind is not Kind.TEXT:
-            message = f'column "{column.name}" of {tags.name} is {column.type}, which holds no tags'
-            yield Problem(mark=_mark(record_class, "tags.tag"), message=message, remedy="name a column of text")
-    for name, key, path in references:
-        if len(record_class.key) > 1:
-            message = f'"{name}" refers to a key of {len(record_class.key)} columns by one'
-            remedy = "a class with dependents or a tag table has a key of one column"
-            yield Problem(mark=_mark(record_class, path), message=message, remedy=remedy)
-        dependent = found.get(name)
-        if dependent is None:
-            continue
-        if (dependent.schema, dependent.bare_name) == (table.schema, table.bare_name):
-            message = f'"{name}" is the class\'s own table'
-            yield Problem(mark=_mark(record_class, path), message=message, remedy="name the table of its dependents")
-        elif dependent.column(key) is None:
-            yield _no_column(record_class, dependent, key, f"{path}.key" if path.startswith("dependents") else path)
-
-
 def _rule_problems(bound: BoundClass) -> Iterator[Problem]:
     if isinstance(bound.record_class.tags, TagRules):
         rules: list[Condition] = [rule for _, rule in bound.record_class.tags.rules]
         for rule in rules:
-            yield from check_condition(bound, rule, bound.record_class.timezone or ZoneInfo("UTC"))
+            yield from check_condition(bound, rule, bound.zone)
 
 
 def _dangers(bound: BoundClass) -> Iterator[tuple[str, str]]:
     """What would be deleted without being archived, or not be deleted at all: (what, the remedy)."""
-    table = bound.table
-    yield from _relation_dangers(table, "the table")
-    for reference in table.referenced_by:
-        yield from _reference_dangers(bound, reference)
+    yield from _relation_dangers(bound.table, "the table")
     for dependent in bound.dependents:
         yield from _relation_dangers(dependent.table, "the dependent")
-        for reference in dependent.table.referenced_by:
-            yield (
-                f"{reference.table} ({', '.join(reference.columns)}) refers to its dependent {dependent.table.name}, "
-                f"ON DELETE {reference.on_delete}; dependents of dependents are not supported",
-                f"make {dependent.table.name} a record class of its own, or drop that reference",
-            )
+    yield from dangerous_references(bound)
     for table in bound.tables:
         yield from _untravelled(bound, table)
     if bound.dialect == "sqlite":
@@ -292,25 +236,6 @@ def _remedy(table: Table) -> str:
             return "detach the partition that lies on another server: one transaction does not span both"
         case _:
             return "declare an ordinary table"
-
-
-def _reference_dangers(bound: BoundClass, reference: Reference) -> Iterator[tuple[str, str]]:
-    where = f"{reference.table} ({', '.join(reference.columns)}) refers to it, ON DELETE {reference.on_delete}"
-    declared = [one for one in bound.dependents if one.table.is_named(reference.table)]
-    if reference.table == bound.table.name:
-        yield f"{where}: records refer to one another", "records that refer to one another are not supported yet"
-    elif len(reference.columns) > 1 or (reference.parent_columns or bound.table.primary_key) != bound.record_class.key:
-        yield f"{where}, by other columns than its key", "such references are not supported yet"
-    elif not declared:
-        yield (
-            f"{where}, and is not declared",
-            f"add under `dependents:` of the class:  {reference.table}: {{key: {reference.columns[0]}}}",
-        )
-    elif all(one.key != reference.columns[0] for one in declared):
-        yield (
-            f"{where}, but it is declared with the key {declared[0].key}",
-            f"write under `dependents:`  {reference.table}: {{key: {reference.columns[0]}}}",
-        )
 
 
 def _odd_keys(bound: BoundClass) -> Iterator[tuple[str, str]]:

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
+from retention.errors import SchemaUnsafe
+from retention.policy.dependent import Dependent, Then
 from retention.policy.record_class import RecordClass
 from retention.policy.tags import TagTable
+from retention.sources.bound_dependent import BoundDependent
 from retention.sources.source import Source
 from retention.sources.sql import name, rows_of
 from retention.sources.table import Column, Table
-
-
-@dataclass(frozen=True, kw_only=True)
-class BoundDependent:
-    """A table whose rows go with the record that ``key`` refers to; the tags' join table is one too."""
-
-    table: Table
-    key: str
-    rows: sa.TableClause
-
-    @property
-    def refers(self) -> sa.ColumnElement[Any]:
-        """The column that refers to the record."""
-        return self.rows.c[self.key]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +36,8 @@ class BoundClass:
     record_class: RecordClass
     table: Table
     rows: sa.FromClause
-    dependents: tuple[BoundDependent, ...]
+    #: everything that is declared under the record, each after all that its rows refer to
+    declared: tuple[BoundDependent, ...]
     #: the join table of the class's tags, which is among the dependents as well
     tag_table: BoundDependent | None
     #: by the name that the class gives them
@@ -60,6 +51,11 @@ class BoundClass:
     def address(self) -> str:
         """``source.class``."""
         return self.record_class.address
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """In which the days and times lie that conditions of the class's own declaration name."""
+        return self.record_class.timezone or ZoneInfo("UTC")
 
     @property
     def dialect(self) -> str:
@@ -89,13 +85,18 @@ class BoundClass:
 
     def kin(self, kin: str) -> tuple[Table, str, str]:
         """The table of a dependent or parent, as clocks name it, its column that belongs to a record, and the record's
-        column to which that belongs. Raises KeyError."""
+        column to which that belongs. Raises KeyError, and SchemaUnsafe where it refers by several columns."""
         if kin in self.parents:
             parent = self.parents[kin]
             return parent.table, parent.key, parent.column
-        for dependent in self.dependents:
-            if dependent.table.is_named(kin):
-                return dependent.table, dependent.key, self.record_class.key[0]
+        for dependent in self.declared:
+            if dependent.parent is None and dependent.table.is_named(kin):
+                if len(dependent.key) > 1:
+                    raise SchemaUnsafe(
+                        f"{self.address}: a clock counts from {kin}, which refers to the record by several columns",
+                        hint="count from a column of the record, or of a dependent that refers by one",
+                    )
+                return dependent.table, dependent.key[0], dependent.of[0]
         raise KeyError(kin)
 
     @property
@@ -109,9 +110,24 @@ class BoundClass:
         return tuple(self.described(one) for one in self.record_class.key)
 
     @property
+    def dependents(self) -> tuple[BoundDependent, ...]:
+        """What goes with the record, of every level."""
+        return tuple(one for one in self.declared if one.then is Then.DELETE)
+
+    @property
+    def changed(self) -> tuple[BoundDependent, ...]:
+        """What is changed when a record goes: what goes with it, and what is detached from it."""
+        return tuple(one for one in self.declared if one.then is not Then.BLOCK)
+
+    @property
     def tables(self) -> tuple[Table, ...]:
-        """The class's table, then those of its dependents."""
-        return (self.table, *(dependent.table for dependent in self.dependents))
+        """The tables whose rows are changed when a record goes: the class's own first."""
+        return (self.table, *(one.table for one in self.changed))
+
+    def tables_of(self, then: Then) -> tuple[Table, ...]:
+        """The tables of which that becomes when a record goes; the class's own goes."""
+        own = (self.table,) if then is Then.DELETE else ()
+        return (*own, *(one.table for one in self.declared if one.then is then))
 
     def aliased(self, alias: str) -> BoundClass:
         """The same class under another name, for a subquery beside a statement on the same table."""
@@ -122,26 +138,26 @@ def bound_rows(
     source: Source,
     record_class: RecordClass,
     table: Table,
-    dependents: Mapping[str, Table],
+    tables: Mapping[str, Table],
     parents: Mapping[str, Table] | None = None,
 ) -> BoundClass:
     """Put a class and the tables of its dependents and parents (by the names that retention.yaml gives them) together."""
-    found = {
-        one.table: BoundDependent(table=dependents[one.table], key=one.key, rows=rows_of(dependents[one.table]))
-        for one in record_class.dependents
-    }
+    declared = list(_bound_dependents(record_class.dependents, record_class.key, None, tables))
     tag_table = None
     if isinstance(record_class.tags, TagTable):
-        tags = dependents[record_class.tags.table]
-        tag_table = BoundDependent(table=tags, key=record_class.tags.record, rows=rows_of(tags))
-        if not any(one.table.is_named(record_class.tags.table) for one in found.values()):
-            found[record_class.tags.table] = tag_table
+        tags = tables[record_class.tags.table]
+        key = (record_class.tags.record,)
+        tag_table = BoundDependent(
+            table=tags, key=key, of=record_class.key[:1], rows=rows_of(tags), mark=record_class.mark
+        )
+        if not any(one.table.is_named(record_class.tags.table) for one in declared):
+            declared.append(tag_table)
     return BoundClass(
         source=source,
         record_class=record_class,
         table=table,
         rows=rows_of(table),
-        dependents=tuple(found.values()),
+        declared=in_order(declared),
         tag_table=tag_table,
         parents={
             one: BoundParent(
@@ -151,4 +167,42 @@ def bound_rows(
             )
             for one, parent in (parents or {}).items()
         },
+    )
+
+
+def _bound_dependents(
+    dependents: Sequence[Dependent], above: tuple[str, ...], parent: BoundDependent | None, tables: Mapping[str, Table]
+) -> Iterator[BoundDependent]:
+    """Each of them, those above before those below; ``above`` is the key of what the first ones refer to."""
+    for one in dependents:
+        table = tables[one.table]
+        rows: sa.FromClause = rows_of(table)
+        if one.then is Then.BLOCK:  # its rows may be of a table that stands elsewhere in the statement too
+            rows = sa.alias(rows, name(f"blocking_{table.bare_name}"))
+        bound = BoundDependent(
+            table=table, parent=parent, key=one.key, of=above if one.of is None else one.of, when=one.when,
+            then=one.then, rows=rows, mark=one.mark,
+        )  # fmt: skip
+        yield bound
+        yield from _bound_dependents(one.dependents, table.primary_key, bound, tables)
+
+
+def in_order(declared: Sequence[BoundDependent]) -> tuple[BoundDependent, ...]:
+    """Each after all whose rows its own refer to, so that in this order they can be put back. What refers to one another
+    in a circle, which binding refuses, comes last."""
+    ordered: list[BoundDependent] = []
+    waiting = list(declared)
+    while waiting:
+        free = [one for one in waiting if not any(_refers(one, other) for other in waiting if other is not one)]
+        ordered += free[:1] or waiting[:1]
+        waiting.remove(ordered[-1])
+    return tuple(ordered)
+
+
+def _refers(one: BoundDependent, other: BoundDependent) -> bool:
+    """Whether rows of the one refer to rows of the other, which are not of the same table."""
+    if other.then is Then.BLOCK or one.then is Then.BLOCK:
+        return one.parent is other
+    return one.parent is other or any(
+        one.table.is_named(reference.table) and one.table != other.table for reference in other.table.referenced_by
     )

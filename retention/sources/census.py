@@ -19,7 +19,7 @@ from retention.policy.tags import TagColumn
 from retention.sources.bound_class import BoundClass
 from retention.sources.clocks import day_bound
 from retention.sources.mariadb_types import in_utf8, text_of
-from retention.sources.predicate import clock_of, fate, kept_by, matches
+from retention.sources.predicate import blocked_by, clock_of, fate, kept_by, matches
 from retention.sources.record_clock import between
 from retention.sources.sql import Bool, raw, string
 from retention.sources.table import Kind
@@ -46,7 +46,7 @@ class Counted:
     month: str | None = None
     #: a due record's, where the class's tags stand in a column
     tags: frozenset[str] = frozenset()
-    #: names from ``kept`` or ``held``, of a kept or held record
+    #: names from ``kept``, ``held`` or ``blocked``, of a kept, held or blocked record
     reasons: tuple[str, ...] = ()
 
 
@@ -61,7 +61,7 @@ def census(
     each_held: Mapping[str, Bool],
 ) -> list[Counted]:
     """Count every record of the class, once, in one pass. ``each_held`` tells holds apart, by name."""
-    kept = kept_by(bound, policy, policies, as_of)
+    kept, blocked = kept_by(bound, policy, policies, as_of), blocked_by(bound)
     clock = clock_of(bound, policy.retain)
     month = string("") if clock is None else month_of(bound, clock, as_of, policies.timezone)
     told = fate(
@@ -73,6 +73,7 @@ def census(
         told={
             Fate.KEPT_BY_OTHER: _after(Fate.KEPT_BY_OTHER, _positions(kept.values())),
             Fate.HELD: _after(Fate.HELD, _positions(each_held.values())),
+            Fate.BLOCKED: _after(Fate.BLOCKED, _positions(blocked.values())),
             Fate.DUE: _after(Fate.DUE, month),
         },
     )
@@ -94,7 +95,8 @@ def census(
     grouped = sa.select(once.c.told, tags.label("tags"), sa.func.count().label("records")).group_by(once.c.told, tags)
     each = grouped.subquery("each")
     rows = session.rows(sa.select(each.c.told, _tags_text(bound, each.c.tags), each.c.records))
-    return [_counted(bound, text, tags or "", int(count), list(kept), list(each_held)) for text, tags, count in rows]
+    names = {Fate.KEPT_BY_OTHER: list(kept), Fate.HELD: list(each_held), Fate.BLOCKED: list(blocked)}
+    return [_counted(bound, text, tags or "", int(count), names) for text, tags, count in rows]
 
 
 _UNMATCHED, _UNREADABLE = "unmatched", "unreadable"
@@ -136,15 +138,15 @@ def _tags_text(bound: BoundClass, value: sa.ColumnElement[Any]) -> sa.ColumnElem
     return value
 
 
-def _counted(bound: BoundClass, text: str, tags: str, count: int, kept: list[str], held: list[str]) -> Counted:
+def _counted(bound: BoundClass, text: str, tags: str, count: int, names: Mapping[Fate, list[str]]) -> Counted:
     name, _, more = text.partition(_SEPARATOR)
     if name in (_UNMATCHED, _UNREADABLE):
         return Counted(fate=None, records=count, unreadable=name == _UNREADABLE)
     one = Fate(name)
     if one is Fate.DUE:
         return Counted(fate=one, records=count, month=more or None, tags=_tags(bound, tags))
-    names = kept if one is Fate.KEPT_BY_OTHER else held
-    return Counted(fate=one, records=count, reasons=tuple(names[int(place)] for place in more.split(",") if place))
+    reasons = tuple(names[one][int(place)] for place in more.split(",") if place)
+    return Counted(fate=one, records=count, reasons=reasons)
 
 
 def _tags(bound: BoundClass, text: str) -> frozenset[str]:

@@ -19,15 +19,17 @@ from retention.holds.scope import Everything, Keys, Matching, Subject, Tagged, W
 from retention.policy.calendar import day_start
 from retention.policy.clock import cutoff
 from retention.policy.decide import Fate
+from retention.policy.dependent import Then
 from retention.policy.policy import LegalBound, Policy, Retain
 from retention.policy.policy_set import PolicySet
-from retention.sources.bound_class import BoundClass, BoundDependent
+from retention.sources.bound_class import BoundClass
+from retention.sources.bound_dependent import BoundDependent, belongs_to_this, between, blocks, exists
 from retention.sources.clocks import Bound, after_bound, local_spans
 from retention.sources.conditions import condition_sql
 from retention.sources.keep_last import is_among_last
 from retention.sources.keys import key_expression, row_value
 from retention.sources.record_clock import before, is_clock
-from retention.sources.sql import Bool, all_of, any_of, raw, string, temporary
+from retention.sources.sql import Bool, all_of, any_of, string, temporary
 from retention.sources.subject import is_subject
 from retention.sources.tags import carries, readable, tags_match_sql
 
@@ -99,16 +101,28 @@ def _covered(bound: BoundClass, minimum: LegalBound, zone: ZoneInfo) -> Bool:
 
 
 def due(bound: BoundClass, policy: Policy, policies: PolicySet, as_of: datetime, held: Bool) -> Bool:
-    """What the deleting statement carries: matched, expired, kept by nothing else, not held, not among the last."""
+    """What the deleting statement carries: matched, expired, kept by nothing else, not held, not among the last, not blocked."""
     zone = policies.timezone
     kept = any_of(kept_by(bound, policy, policies, as_of).values())
-    return sa.and_(
+    going = sa.and_(
         expired(bound, policy.retain, as_of, zone),
         matches(bound, policy, zone),
         sa.not_(kept),
         sa.not_(held),
         sa.not_(among_last(bound, policy, as_of, zone)),
     )
+    return sa.and_(going, *(sa.not_(one) for one in blocked_by(bound).values()))
+
+
+def blocked_by(bound: BoundClass) -> dict[str, Bool]:
+    """Table -> whether rows of it refer to the record, or to what goes with it, so that it stays (`then: block`)."""
+    blocked: dict[str, Bool] = {}
+    for one in bound.declared:
+        if one.then is Then.BLOCK:
+            there = exists([one.rows, *between(one)], blocks(bound, one))
+            name = one.table.name
+            blocked[name] = sa.or_(blocked[name], there) if name in blocked else there
+    return blocked
 
 
 def fate(
@@ -135,6 +149,7 @@ def fate(
         (among_last(bound, policy, as_of, zone), says[Fate.KEPT_LAST]),
         (any_of(kept_by(bound, policy, policies, as_of).values()), says[Fate.KEPT_BY_OTHER]),
         (held, says[Fate.HELD]),
+        *((one, says[Fate.BLOCKED]) for one in blocked_by(bound).values()),
         else_=says[Fate.DUE],
     )
     today = after_bound(as_of, zone)
@@ -158,20 +173,20 @@ def held(bound: BoundClass, holds: Sequence[Hold], classes: Mapping[str, BoundCl
     hold reaches over both. Keys are looked up in the temporary tables `held_keys`, which the caller has loaded for every
     class that a `Keys` hold names.
     """
-    return any_of(_Held(holds, classes, zone).parts(bound, (bound.address,), above=None))
+    return any_of(_Held(holds, classes, zone).parts(bound, (bound.address,), above=frozenset()))
 
 
 class _Held:
-    """Walks from a record to its kin: up to the record whose dependent it is, down to its dependents."""
+    """Walks from a record to its kin: up to the record whose dependent it is, down to its dependents of every level."""
 
     def __init__(self, holds: Sequence[Hold], classes: Mapping[str, BoundClass], zone: ZoneInfo) -> None:
         self.holds = holds
         self.classes = classes
         self.zone = zone
 
-    def parts(self, bound: BoundClass, path: tuple[str, ...], *, above: str | None) -> Iterator[Bool]:
+    def parts(self, bound: BoundClass, path: tuple[str, ...], *, above: frozenset[str]) -> Iterator[Bool]:
         """What holds a record of ``bound``. ``path``: the classes from which the walk came; a class comes twice at most
-        (a record, its parent, its siblings). ``above``: the parent from which it came down, and need not climb back."""
+        (a record, its parent, its siblings). ``above``: the classes from which it came down, and need not climb back."""
         for hold in self.holds:
             covered = _covers(bound, hold, self.zone)
             if covered is not None:
@@ -180,21 +195,39 @@ class _Held:
             if path.count(address) > 1:
                 continue
             beside = other.aliased(f"kin_{len(path)}_{address}")
-            for dependent in bound.dependents:
-                if _is_table(dependent, other):
-                    joined = beside.column(dependent.key) == bound.key[0]
-                    yield from self.through(beside, path, joined, above=bound.address)
+            for dependent in bound.declared:
+                # rows that block are records of their own; those that are detached are changed, which a hold forbids
+                if dependent.then is not Then.BLOCK and _is_table(dependent, other):
+                    below = replace(dependent.aliased(f"way_{len(path)}"), rows=beside.rows)
+                    came = above | {bound.address} | self.passed(dependent)
+                    yield from self.through(beside, path, bound, below, above=came)
             for dependent in other.dependents:
-                if address != above and _is_table(dependent, bound):
-                    joined = beside.key[0] == bound.column(dependent.key)
-                    yield from self.through(beside, path, joined, above=None)
+                if address not in above and _is_table(dependent, bound):
+                    below = replace(dependent.aliased(f"way_{len(path)}"), rows=bound.rows)
+                    yield from self.through(beside, path, beside, below, above=frozenset())
 
-    def through(self, beside: BoundClass, path: tuple[str, ...], joined: Bool, *, above: str | None) -> Iterator[Bool]:
-        """What holds a record through its kin ``beside``; nothing where no hold has to do with that."""
+    def passed(self, dependent: BoundDependent) -> frozenset[str]:
+        """The classes of the rows between a record and the dependent."""
+        if dependent.parent is None:
+            return frozenset()
+        here = frozenset(address for address, one in self.classes.items() if _is_table(dependent.parent, one))
+        return here | self.passed(dependent.parent)
+
+    def through(
+        self,
+        beside: BoundClass,
+        path: tuple[str, ...],
+        record: BoundClass,
+        dependent: BoundDependent,
+        *,
+        above: frozenset[str],
+    ) -> Iterator[Bool]:
+        """What holds a record through its kin ``beside``, where one is the ``record`` of which the other is the
+        ``dependent``; nothing where no hold has to do with that."""
         covered = list(self.parts(beside, (*path, beside.address), above=above))
         if covered:
-            exists = sa.exists(raw("1")).select_from(beside.rows).where(joined, any_of(covered))
-            yield exists.correlate_except(beside.rows)
+            joined = belongs_to_this(record, dependent)
+            yield exists([beside.rows, *between(dependent)], sa.and_(joined, any_of(covered)))
 
 
 def _is_table(dependent: BoundDependent, other: BoundClass) -> bool:

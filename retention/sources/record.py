@@ -47,7 +47,7 @@ def read_records(
     source, join = bound.record_class.tags, bound.tag_table
     if isinstance(source, TagTable) and join is not None:
         chosen = sa.select(bound.key[0]).select_from(bound.rows).where(condition).correlate_except(bound.rows)
-        for row in _read(session, bound, join.table, join.rows, join.refers.in_(chosen), [join.refers]):
+        for row in _read(session, bound, join.table, join.rows, join.refers[0].in_(chosen), join.refers):
             joined.setdefault(row[source.record], []).append(row[source.tag])
     related = {part.path: (part, _related(session, bound, part, condition)) for part in _kin_parts(bound, clocks)}
     return [

@@ -8,10 +8,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from retention.sources import mariadb_types
+from retention.sources.bound_class import BoundClass
+from retention.sources.bound_dependent import BoundDependent
 from retention.sources.column_entry import ColumnEntry
+from retention.sources.keys import row_value
 from retention.sources.source import Source
 from retention.sources.sql import Declared, raw, temporary
-from retention.sources.statements import RESTORED
+from retention.sources.statements import DETACHED, RESTORED
 from retention.sources.table import Column, Table
 
 
@@ -31,11 +34,37 @@ def insert_restored(source: Source, table: Table, entries: Sequence[ColumnEntry]
     return f"INSERT INTO {_place(source, table)} ({columns}){overriding} {select}"
 
 
-def _value(source: Source, one: Column, entry: ColumnEntry, archived: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+def attach_restored(bound: BoundClass, dependent: BoundDependent, entries: Sequence[ColumnEntry]) -> sa.Update:
+    """Lets the dependent's rows refer again to what the temporary tables RESTORED and DETACHED say, which hold the same:
+    those whose keys stand there, and that refer to nothing now."""
+    key, described = dependent.table.primary_key, {one.name: one for one in dependent.table.columns}
+    stood = {entry.name: entry for entry in entries}
+    tables = {one: temporary(bound.dialect, one, stood) for one in (RESTORED, DETACHED)}
+
+    def value(table: str, one: str) -> sa.ColumnElement[Any]:
+        return _value(bound.source, described[one], stood[one], tables[table].c[one], table)
+
+    restored, detached = tables[RESTORED], tables[DETACHED]
+    same = sa.and_(*(value(RESTORED, one) == dependent.rows.c[one] for one in key))
+    values = {
+        column: sa.select(value(RESTORED, column.name)).select_from(restored).where(same).correlate_except(restored)
+        for column in dependent.refers
+    }
+    there = sa.select(*(value(DETACHED, one) for one in key)).select_from(detached)
+    among = row_value([dependent.rows.c[one] for one in key]).in_(there)
+    rows = dependent.rows
+    assert isinstance(rows, sa.TableClause), "what blocks alone stands under an alias"
+    attaching = sa.update(rows).values({column: found.scalar_subquery() for column, found in values.items()})
+    return attaching.where(among, *(one.is_(None) for one in dependent.refers))
+
+
+def _value(
+    source: Source, one: Column, entry: ColumnEntry, archived: sa.ColumnElement[Any], table: str = RESTORED
+) -> sa.ColumnElement[Any]:
     if source.dialect.name == "mysql":
         return mariadb_types.restored(one, entry, archived)
     if entry.travels == "literal":
-        return raw(_literal_value(f"temp.{_quoted(source, RESTORED)}.{_quoted(source, entry.name)}"))
+        return raw(_literal_value(f"temp.{_quoted(source, table)}.{_quoted(source, entry.name)}"))
     if source.dialect.name == "sqlite":
         return archived
     return sa.cast(archived, Declared(one.type))

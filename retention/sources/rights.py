@@ -20,6 +20,7 @@ class Need(Enum):
     READ = "SELECT"
     DELETE = "DELETE"
     INSERT = "INSERT"
+    UPDATE = "UPDATE"
 
 
 @dataclass(frozen=True, kw_only=True)

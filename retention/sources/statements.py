@@ -6,20 +6,32 @@ No DELETE has a LIMIT: a window's end is looked up first (measured: nine times s
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.sql import visitors
 
 from retention.holds.scope import Key
+from retention.policy.dependent import Then
 from retention.policy.policy_set import PolicySet
 from retention.policy.tags import TagRules
-from retention.sources.bound_class import BoundClass, BoundDependent
+from retention.sources.bound_class import BoundClass
+from retention.sources.bound_dependent import (
+    BoundDependent,
+    Chosen,
+    belongs,
+    belongs_to_this,
+    between,
+    blocks,
+    refers_to,
+)
 from retention.sources.conditions import condition_sql
 from retention.sources.keys import as_text, key_expression, key_literals, key_projection, plain_key, row_value
 from retention.sources.predicate import matches
-from retention.sources.sql import Bool, any_of, raw, string, temporary
+from retention.sources.sql import Bool, any_of, name, raw, string, temporary
 from retention.sources.tags import readable, tag_items
 
 #: makes a statement that yields these columns; see `read.read_rows`
@@ -32,6 +44,7 @@ KEYS = "retention_keys"
 #: the column of KEYS that numbers them, where their order matters
 PLACE = "retention_place"
 RESTORED = "retention_restored"
+DETACHED = "retention_detached"
 
 
 def count(bound: BoundClass, condition: Bool) -> sa.Select[Any]:
@@ -75,7 +88,15 @@ def due_by_tag(
 
 def count_dependents(bound: BoundClass, dependent: BoundDependent, condition: Bool) -> sa.Select[Any]:
     """How many rows of the dependent go with the records that fulfil the condition: one row."""
-    return sa.select(sa.func.count()).select_from(dependent.rows).where(_goes_with(bound, dependent, condition))
+    where = belongs(bound, dependent, _fulfilling(bound, condition))
+    return sa.select(sa.func.count()).select_from(dependent.rows).where(where)
+
+
+def count_blocking(bound: BoundClass, dependent: BoundDependent, key: Key) -> sa.Select[Any]:
+    """How many rows of the dependent block the record of that key: one row."""
+    rows = [dependent.rows, *between(dependent)]
+    where = sa.and_(blocks(bound, dependent), is_key(bound, key))
+    return sa.select(sa.func.count()).select_from(bound.rows, *rows).where(where)
 
 
 def covers(bound: BoundClass, condition: Bool, key: Key) -> sa.Select[Any]:
@@ -134,12 +155,14 @@ def delete_due(bound: BoundClass, condition: Bool, *, after: Key | None, until: 
     by `keep_batch_keys`, which were read."""
     where = _by_key(bound, condition), in_window(bound, after, until)
     if bound.dialect != "mysql":
-        return sa.delete(_table(bound)).where(*where)
+        return sa.delete(_table(bound.rows)).where(*where)
     noted = _batch_keys(bound)
-    if _reads(condition, _table(bound)):  # what a join deletes from may not be read beside it
-        return sa.delete(_table(bound)).where(row_value(list(bound.key)).in_(sa.select(*noted.c)), *where)
+    if _reads(condition, _table(bound.rows)):  # what a join deletes from may not be read beside it
+        return sa.delete(_table(bound.rows)).where(
+            row_value(list(bound.key)).in_(_columns_of(noted)(bound.record_class.key)), *where
+        )
     # by a join, so that no record but those is looked at, and locked
-    return sa.delete(_table(bound)).where(_is_noted(bound, noted), _by_key(bound, condition))
+    return sa.delete(_table(bound.rows)).where(_is_noted(bound, noted), _by_key(bound, condition))
 
 
 def delete_due_returning(bound: BoundClass, condition: Bool, *, after: Key | None, until: Key | None) -> Build:
@@ -152,37 +175,39 @@ def select_dependents(
     bound: BoundClass, dependent: BoundDependent, condition: Bool, *, after: Key | None, until: Key | None
 ) -> Build:
     """Reads the dependent's rows that go with the records of a window that fulfil the condition."""
-    where = _goes_with(bound, dependent, sa.and_(condition, in_window(bound, after, until)))
-    return lambda columns: sa.select(*columns).select_from(dependent.rows).where(where).order_by(dependent.refers)
+    chosen = _fulfilling(bound, sa.and_(condition, in_window(bound, after, until)))
+    return _select_belonging(bound, dependent, chosen)
 
 
 def delete_with_dependents(
     bound: BoundClass, condition: Bool, *, after: Key | None, until: Key | None
 ) -> sa.Select[Any]:
-    """PostgreSQL: deletes the records of a window that fulfil the condition, and their dependents' rows, in one statement
-    on one state. One row: how many records, then how many rows of each dependent."""
-    root = delete_due(bound, condition, after=after, until=until).returning(bound.key[0].label("key")).cte("gone")
-    parts = [root]
-    for place, dependent in enumerate(bound.dependents):
-        goes = dependent.refers.in_(sa.select(root.c.key))
-        parts.append(sa.delete(dependent.rows).where(goes).returning(raw("1").label("one")).cte(f"gone_{place}"))
-    return sa.select(*(sa.select(sa.func.count()).select_from(part).scalar_subquery() for part in parts)).add_cte(
-        *parts
-    )
+    """PostgreSQL: deletes the records of a window that fulfil the condition, and their dependents' rows, or detaches them,
+    in one statement on one state. One row: how many records, then how many rows of each dependent."""
+    needed = [bound.column(one) for one in _referred(bound)]
+    gone: dict[BoundDependent | None, sa.CTE] = {
+        None: delete_due(bound, condition, after=after, until=until).returning(*needed).cte("gone")
+    }
+    for place, dependent in enumerate(bound.changed):
+        needed = [dependent.rows.c[one] for one in _referred(bound, dependent)] or [raw("1").label("one")]
+        changing = _change(dependent).where(refers_to(bound, dependent, _columns_of(gone[dependent.parent])))
+        gone[dependent] = changing.returning(*needed).cte(f"gone_{place}")
+    counts = (sa.select(sa.func.count()).select_from(part).scalar_subquery() for part in gone.values())
+    return sa.select(*counts).add_cte(*gone.values())
 
 
 def keep_batch_keys(bound: BoundClass, condition: Bool, *, after: Key | None, rows: int) -> list[str]:
     """SQLite and MySQL, whose DELETE deletes from one table: note the keys of the first ``rows`` records beyond ``after``
-    that fulfil the condition. What follows looks them up instead of testing every record of the window again. The last of
-    these statements changes as many rows as there are keys (on MySQL: SQLite does not tell)."""
+    that fulfil the condition, and what else dependents refer to. What follows looks them up instead of testing every record
+    of the window again. The last of these statements changes as many rows as there are keys (on MySQL: SQLite does not
+    tell)."""
     quote = bound.source.dialect.identifier_preparer.quote_identifier
-    chosen = sa.select(*(key.label(place) for key, place in zip(bound.key, _places(bound), strict=True)))
-    chosen = chosen.select_from(bound.rows).where(_by_key(bound, condition), in_window(bound, after, None))
-    chosen = chosen.order_by(*bound.key).limit(rows)
+    chosen = sa.select(*(bound.column(one).label(name(one)) for one in _referred(bound))).select_from(bound.rows)
+    chosen = chosen.where(_by_key(bound, condition), in_window(bound, after, None)).order_by(*bound.key).limit(rows)
     table = bound.source.compile(sa.select(raw("1")).select_from(_batch_keys(bound))).split("FROM ", 1)[1]
     if bound.dialect == "mysql":
         # DROP TABLE would commit; what is deleted by these keys looks for them
-        index = f"(PRIMARY KEY ({', '.join(quote(place) for place in _places(bound))})) ENGINE = InnoDB"
+        index = f"(PRIMARY KEY ({', '.join(quote(one) for one in bound.record_class.key)})) ENGINE = InnoDB"
         return [
             f"DROP TEMPORARY TABLE IF EXISTS {table}",
             f"CREATE TEMPORARY TABLE {BATCH_KEYS} {index} AS {bound.source.compile(chosen)}",
@@ -192,8 +217,7 @@ def keep_batch_keys(bound: BoundClass, condition: Bool, *, after: Key | None, ro
 
 def select_batch(bound: BoundClass) -> Build:
     """Reads the records noted by `keep_batch_keys`, in key order; on MySQL as they are now, and locks them."""
-    keys = _batch_keys(bound)
-    where = row_value(list(bound.key)).in_(sa.select(*keys.c).select_from(keys))
+    where = row_value(list(bound.key)).in_(_columns_of(_batch_keys(bound))(bound.record_class.key))
     return lambda columns: _locking(
         bound, sa.select(*columns).select_from(bound.rows).where(where).order_by(*bound.key)
     )
@@ -201,20 +225,26 @@ def select_batch(bound: BoundClass) -> Build:
 
 def select_batch_dependents(bound: BoundClass, dependent: BoundDependent) -> Build:
     """Reads the dependent's rows of the records noted by `keep_batch_keys`; on MySQL as they are now, and locks them."""
-    keys = _batch_keys(bound)
-    where = dependent.refers.in_(sa.select(*keys.c).select_from(keys))
-    return lambda columns: _locking(
-        bound, sa.select(*columns).select_from(dependent.rows).where(where).order_by(dependent.refers)
-    )
+    read = _select_belonging(bound, dependent, _columns_of(_batch_keys(bound)))
+    return lambda columns: _locking(bound, read(columns))
 
 
-def delete_dependents(bound: BoundClass, dependent: BoundDependent) -> sa.Delete:
-    """SQLite and MySQL: deletes the dependent's rows of the records noted by `keep_batch_keys`, and by now deleted
-    themselves."""
+def delete_dependents(bound: BoundClass, dependent: BoundDependent) -> sa.Delete | sa.Update:
+    """SQLite and MySQL: deletes, or detaches, the dependent's rows of the records noted by `keep_batch_keys`, and by now
+    deleted themselves. What is declared under the dependent goes before it, while it still says to which record that
+    belongs."""
     keys = _batch_keys(bound)
     if bound.dialect == "mysql":  # which would look the keys up for every row of the table
-        return sa.delete(dependent.rows).where(dependent.refers == keys.c[0])
-    return sa.delete(dependent.rows).where(dependent.refers.in_(sa.select(*keys.c).select_from(keys)))
+        return _change(dependent).where(belongs_to_this(replace(bound, rows=keys), dependent))
+    return _change(dependent).where(belongs(bound, dependent, _columns_of(keys)))
+
+
+def _change(dependent: BoundDependent) -> sa.Delete | sa.Update:
+    """What becomes of rows whose record goes; the caller says of which."""
+    rows = _table(dependent.rows)
+    if dependent.then is Then.DELETE:
+        return sa.delete(rows)
+    return sa.update(rows).values({column: sa.null() for column in dependent.refers})
 
 
 def select_by_keys(bound: BoundClass) -> Build:
@@ -224,12 +254,8 @@ def select_by_keys(bound: BoundClass) -> Build:
 
 
 def select_dependents_by_keys(bound: BoundClass, dependent: BoundDependent) -> Build:
-    """Reads the dependent's rows of the records whose keys stand in the temporary table KEYS."""
-    keys = temporary(bound.dialect, KEYS, bound.record_class.key)
-    first = bound.key_columns[0]
-    chosen = sa.select(key_expression(bound, first, keys.c[first.name])).select_from(keys)
-    where = dependent.refers.in_(chosen)
-    return lambda columns: sa.select(*columns).select_from(dependent.rows).where(where).order_by(dependent.refers)
+    """Reads the dependent's rows of the records that are there and whose keys stand in the temporary table KEYS."""
+    return _select_belonging(bound, dependent, _fulfilling(bound, _among_keys(bound)))
 
 
 def present_keys(bound: BoundClass) -> sa.Select[Any]:
@@ -256,16 +282,11 @@ def _among_keys(bound: BoundClass) -> Bool:
 
 
 def _batch_keys(bound: BoundClass) -> sa.TableClause:
-    return temporary(bound.dialect, BATCH_KEYS, _places(bound))
-
-
-def _places(bound: BoundClass) -> list[str]:
-    """The names of the key's columns in the temporary table of a batch's keys."""
-    return [f"key_{place}" for place in range(len(bound.key))]
+    return temporary(bound.dialect, BATCH_KEYS, _referred(bound))
 
 
 def _is_noted(bound: BoundClass, keys: sa.TableClause) -> Bool:
-    return sa.and_(*(one == noted for one, noted in zip(bound.key, keys.c, strict=True)))
+    return sa.and_(*(bound.column(one) == keys.c[one] for one in bound.record_class.key))
 
 
 def _locking(bound: BoundClass, select: sa.Select[Any]) -> sa.Select[Any]:
@@ -282,14 +303,38 @@ def _reads(condition: Bool, table: sa.TableClause) -> bool:
     )
 
 
-def _goes_with(bound: BoundClass, dependent: BoundDependent, condition: Bool) -> Bool:
-    chosen = sa.select(bound.key[0]).select_from(bound.rows).where(condition).correlate_except(bound.rows)
-    return dependent.refers.in_(chosen)
+def _referred(bound: BoundClass, parent: BoundDependent | None = None) -> list[str]:
+    """The columns to which dependents refer: of the record, with its key, or of a dependent's rows."""
+    key = bound.record_class.key if parent is None else ()
+    referring = (one.of for one in bound.declared if one.parent is parent)
+    return list(dict.fromkeys(itertools.chain(key, *referring)))
 
 
-def _table(bound: BoundClass) -> sa.TableClause:
-    assert isinstance(bound.rows, sa.TableClause), "only the table itself is deleted from, never an alias"
-    return bound.rows
+def _fulfilling(bound: BoundClass, condition: Bool) -> Chosen:
+    """The records that fulfil the condition."""
+    return lambda names: (
+        sa.select(*(bound.column(one) for one in names))
+        .select_from(bound.rows)
+        .where(condition)
+        .correlate_except(bound.rows)
+    )
+
+
+def _columns_of(rows: sa.FromClause) -> Chosen:
+    """The records of which these rows say what is referred to."""
+    return lambda names: sa.select(*(rows.c[one] for one in names)).select_from(rows)
+
+
+def _select_belonging(
+    bound: BoundClass, dependent: BoundDependent, chosen: Chosen
+) -> Callable[[Sequence[sa.ColumnElement[Any]]], sa.Select[Any]]:
+    where = belongs(bound, dependent, chosen)
+    return lambda columns: sa.select(*columns).select_from(dependent.rows).where(where).order_by(*dependent.refers)
+
+
+def _table(rows: sa.FromClause) -> sa.TableClause:
+    assert isinstance(rows, sa.TableClause), "only the table itself is deleted from, never an alias"
+    return rows
 
 
 def _by_key(bound: BoundClass, condition: Bool) -> Bool:

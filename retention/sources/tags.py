@@ -59,7 +59,7 @@ def carries(bound: BoundClass, tag: str, zone: ZoneInfo) -> Bool:
             there = (
                 sa.exists(raw("1"))
                 .select_from(join.rows)
-                .where(join.refers == bound.key[0], value == string(tag))
+                .where(join.refers[0] == bound.key[0], value == string(tag))
                 .correlate_except(join.rows)
             )
             return sa.and_(there, readable(bound))
@@ -82,7 +82,7 @@ def readable(bound: BoundClass) -> Bool:
             return sa.not_(
                 sa.exists(raw("1"))
                 .select_from(join.rows)
-                .where(join.refers == bound.key[0], odd)
+                .where(join.refers[0] == bound.key[0], odd)
                 .correlate_except(join.rows)
             )
         case TagColumn(column=column):
@@ -102,7 +102,7 @@ def tag_items(bound: BoundClass) -> tuple[sa.FromClause, sa.ColumnElement[Any], 
         return (
             join.rows,
             join.rows.c[source.tag],
-            sa.and_(join.refers == bound.key[0], join.rows.c[source.tag].is_not(None)),
+            sa.and_(join.refers[0] == bound.key[0], join.rows.c[source.tag].is_not(None)),
         )
     assert isinstance(source, TagColumn) and bound.dialect != "mysql", "rules are counted one by one"
     if bound.dialect == "sqlite":

@@ -15,10 +15,16 @@ from retention.starter_project import names
 
 @dataclass(frozen=True, kw_only=True)
 class ProposedDependent:
-    """A table whose rows refer to the record by ``key``."""
+    """A table whose rows refer to the record by ``key``, or to the row above it."""
 
     table: str
-    key: str
+    key: tuple[str, ...]
+    #: what they refer to, where that is not the key
+    of: tuple[str, ...] = ()
+    #: they keep the record instead of going with it: rows of the record's own table
+    blocks: bool = False
+    #: what refers to its rows in turn
+    dependents: tuple[ProposedDependent, ...] = ()
     #: None where its rows are plainly a part of the record; else why a person must decide
     question: str | None = None
 
@@ -102,17 +108,27 @@ def propose(source: Source) -> StarterProject:
 def _is_part(reference: Reference, parent: Table, tables: Mapping[str, Table]) -> bool:
     """Whether the referring table's rows belong to the record and to nothing else, so that they may go with it."""
     child = tables.get(reference.table)
-    if (
-        child is None
-        or child.name == parent.name
-        or reference.columns[1:]
-        or reference.parent_columns != parent.primary_key
-    ):
+    if child is None or child.name == parent.name or set(reference.parent_columns) != set(parent.primary_key):
+        return False
+    if parent.name in _below(child, tables):
+        return False  # they refer to one another in a circle
+    further = [other for other in child.referenced_by if other.table != child.name]
+    if not all(_is_part(other, child, tables) for other in further):
         return False
     if names.is_part(child.bare_name, parent.bare_name):
-        return not any(other.table != child.name for other in child.referenced_by)
+        return True
     alone = all(other.parent == parent.name for other in child.refers_to) and not child.referenced_by
     return names.is_log(parent.bare_name) and not names.is_log(child.bare_name) and alone
+
+
+def _below(table: Table, tables: Mapping[str, Table], seen: frozenset[str] = frozenset()) -> frozenset[str]:
+    """The tables that refer to the table, to those, and so on."""
+    found = seen
+    for name in {reference.table for reference in table.referenced_by} - seen:
+        found |= {name}
+        if name in tables:
+            found = _below(tables[name], tables, found)
+    return found
 
 
 def _no_class(table: Table) -> str | None:
@@ -190,23 +206,33 @@ def _doubt(table: Table, created: Column, dependents: Sequence[ProposedDependent
 def _dependent(
     reference: Reference, parent: Table, tables: Mapping[str, Table], parts: Mapping[str, str], *, twice: bool
 ) -> ProposedDependent:
-    key = reference.columns[0]
+    by_parent = dict(zip(reference.parent_columns, reference.columns, strict=True))
+    by_key = set(by_parent) == set(parent.primary_key)
     child = tables.get(reference.table)
+    is_part = parts.get(reference.table) == parent.name
+    blocks = reference.table == parent.name
     question: str | None
     if twice:
-        question = f"{reference.table} refers to it a second time, by {key}; only one can be declared"
-    elif reference.table == parent.name:
-        question = "its rows refer to each other, which is not supported yet"
-    elif parts.get(reference.table) == parent.name:
+        question = (
+            f"{reference.table} refers to it a second time, by {', '.join(reference.columns)}; only one can be declared"
+        )
+    elif blocks or is_part:
         question = None
-    elif len(reference.columns) > 1 or reference.parent_columns != parent.primary_key:
-        question = f"it refers by {', '.join(reference.columns)}, which is not the record's key alone"
     elif child is not None and child.referenced_by:
         further = ", ".join(sorted({other.table for other in child.referenced_by}))
         question = f"{further} refer to its rows in turn"
     else:
         question = "its rows may be records of their own"
-    return ProposedDependent(table=reference.table, key=key, question=question)
+    return ProposedDependent(
+        table=reference.table,
+        key=tuple(by_parent[one] for one in parent.primary_key) if by_key else reference.columns,
+        of=() if by_key else reference.parent_columns,
+        blocks=blocks,
+        dependents=tuple(_dependent(other, child, tables, parts, twice=False) for other in child.referenced_by)
+        if is_part and child is not None
+        else (),
+        question=question,
+    )
 
 
 def _tags(table: Table, tables: Mapping[str, Table]) -> tuple[TagColumn | TagTable | None, str | None]:

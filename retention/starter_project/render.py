@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import yaml
 
 from retention.policy.tags import TagColumn
-from retention.starter_project.proposal import ProposedClass
+from retention.starter_project.proposal import ProposedClass, ProposedDependent
 
 
 def scalar(value: str) -> str:
@@ -74,9 +74,31 @@ def _dependents(proposed: ProposedClass) -> list[str]:
             "        # dependents:    # DECIDE: nothing is deleted while a table refers to the record and is not named"
         ]
     for dependent in proposed.dependents:
-        line = f"{scalar(dependent.table)}: {{key: {scalar(dependent.key)}}}"
+        line = f"{scalar(dependent.table)}: {_declaration(dependent)}"
         if dependent.question is None:
-            lines.append(f"          {line}")
+            lines.append(f"          {line}{_why(dependent)}")
         else:
             lines.append(f"          # {line}    # DECIDE: {words(dependent.question)}")
     return lines
+
+
+def _declaration(dependent: ProposedDependent) -> str:
+    """What is said of a dependent, in flow style, with those below it."""
+    said = [f"key: {_columns(dependent.key)}"]
+    if dependent.of:
+        said.append(f"of: {_columns(dependent.of)}")
+    if dependent.blocks:
+        said.append("then: block")
+    below = [f"{scalar(one.table)}: {_declaration(one)}" for one in dependent.dependents if one.question is None]
+    if below:
+        said.append(f"dependents: {{{', '.join(below)}}}")
+    return f"{{{', '.join(said)}}}"
+
+
+def _why(dependent: ProposedDependent) -> str:
+    return "    # a record stays while others refer to it" if dependent.blocks else ""
+
+
+def _columns(names: tuple[str, ...]) -> str:
+    listed = ", ".join(scalar(one) for one in names)
+    return listed if len(names) == 1 else f"[{listed}]"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from retention.errors import RetentionError
+from retention.policy.dependent import Then, every
 from retention.sources.rights import Need, lacks
 from retention.sources.table import Column, Kind
 from retention.watching.finding import Finding, Level, failed
@@ -104,7 +105,7 @@ def _same(there: str, declared: ZoneInfo, now: datetime) -> bool:
 
 def _references(source: Source, declared: RecordClass, table: Table) -> Iterator[Finding]:
     """Each deletion looks up the rows that refer to the record, whether declared or not: without an index it reads all."""
-    wanted: list[tuple[str, tuple[str, ...]]] = [(one.table, (one.key,)) for one in declared.dependents]
+    wanted: list[tuple[str, tuple[str, ...]]] = [(one.table, one.key) for one, _ in every(declared.dependents)]
     wanted += [(one.table, one.columns) for one in table.referenced_by]
     for name, columns in dict.fromkeys(wanted):
         child = source.table(name)
@@ -121,7 +122,8 @@ def _references(source: Source, declared: RecordClass, table: Table) -> Iterator
 
 
 def _triggers(source: Source, declared: RecordClass, table: Table) -> Iterator[Finding]:
-    children = [child for one in declared.dependents if (child := source.table(one.table)) is not None]
+    restored = [one.table for one, _ in every(declared.dependents) if one.then is Then.DELETE]
+    children = [child for name in restored if (child := source.table(name)) is not None]
     for one in (table, *children):
         for trigger in one.insert_triggers:
             yield Finding(

@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Retention
 
-FATES = ("due", "not_expired", "kept_last", "kept_by_other", "held", "no_clock", "future_clock")
+FATES = ("due", "not_expired", "kept_last", "kept_by_other", "held", "blocked", "no_clock", "future_clock")
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,7 @@ def test_every_record_is_counted_once(later: dict[str, Any]) -> None:
         assert policy["matched"] == sum(policy[fate] for fate in FATES)
         assert policy["due"] == sum(policy["by_month"].values())
         assert policy["held"] == sum(policy["held_by"].values())
+        assert (policy["blocked"], policy["blocked_by"]) == (0, {})
     cutoffs = {policy["policy"]: policy["cutoff"] for policy in later["policies"]}
     assert cutoffs == {
         "business-letters": "2023-01-01",

@@ -18,6 +18,7 @@ class Mutation:
     test: str
 
 
+_DEPENDENTS = "tests/integration/disposition/test_dependents.py"
 _RACES = "tests/proofs/test_races.py"
 _STOPPED = f"{_RACES}::test_a_hold_placed_while_the_clean_up_is_stopped_at_each_step"
 
@@ -53,6 +54,30 @@ MUTATIONS = (
         old="        refuse_unconfirmed(holds, job.source.name)\n",
         new="",
         test="tests/integration/disposition/test_holds.py::test_a_pending_hold_refuses_every_deletion_on_its_source",
+    ),
+    Mutation(
+        promise="P1",
+        name="a hold does not reach up from what goes with the record",
+        file="retention/sources/predicate.py",
+        old="                if dependent.then is not Then.BLOCK and _is_table(dependent, other):\n",
+        new="                if False:\n",
+        test=f"{_DEPENDENTS}::test_a_hold_reaches_over_every_level_both_ways",
+    ),
+    Mutation(
+        promise="P2",
+        name="nobody looks who refers to what goes",
+        file="retention/sources/bind.py",
+        old="    yield from dangerous_references(bound)\n",
+        new="",
+        test=f"{_DEPENDENTS}::test_one_undeclared_level_stops_everything",
+    ),
+    Mutation(
+        promise="P3",
+        name="the deletion does not ask what blocks",
+        file="retention/sources/predicate.py",
+        old="    return sa.and_(going, *(sa.not_(one) for one in blocked_by(bound).values()))\n",
+        new="    return going\n",
+        test=f"{_DEPENDENTS}::test_a_row_that_comes_between_plan_and_batch_blocks_too",
     ),
     Mutation(
         promise="P2",
@@ -91,16 +116,16 @@ MUTATIONS = (
         promise="P3",
         name="the deletion without the expiry",
         file="retention/sources/predicate.py",
-        old="        expired(bound, policy.retain, as_of, zone), matches(bound, policy, zone), sa.not_(kept), sa.not_(held)\n",
-        new="        matches(bound, policy, zone), sa.not_(kept), sa.not_(held)\n",
+        old="        expired(bound, policy.retain, as_of, zone),\n        matches(",
+        new="        matches(",
         test="tests/integration/disposition/test_run.py",
     ),
     Mutation(
         promise="P3",
         name="the deletion without the holds",
         file="retention/sources/predicate.py",
-        old="matches(bound, policy, zone), sa.not_(kept), sa.not_(held)\n",
-        new="matches(bound, policy, zone), sa.not_(kept)\n",
+        old="        sa.not_(held),\n",
+        new="",
         test="tests/integration/disposition/test_holds.py",
     ),
     Mutation(

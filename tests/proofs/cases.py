@@ -20,8 +20,7 @@ def fresh(site: Site, rows: int = ROWS) -> Site:
     shutil.copytree(site.folder, folder, ignore=shutil.ignore_patterns("*-wal", "*-shm"))
     config = folder / "retention.yaml"
     config.write_text(config.read_text().replace(str(site.folder), str(folder)))
-    tables = ("activity_comments", "activity_logs") if site.comments else ("activity_logs",)
-    site.run_sql(site.url, *(f"DELETE FROM {table}" for table in tables))
+    site.run_sql(site.url, *(f"DELETE FROM {table}" for table in reversed(site.tables)))
     found = replace(site, folder=folder, started=[])
     found.fill(rows)
     return found

@@ -195,7 +195,7 @@ def interleaving(site: Any, commands: Commands, seed: int) -> int:
 
 
 #: the dependents as a class of their own, so that holds may name them
-_CLASSES = "    classes:\n      comments: {table: activity_comments, key: id}\n"
+_CLASSES = "    classes:\n      comments: {table: activity_comments, key: id, dependents: {comment_files: {key: comment_id}}}\n"
 
 
 def _scope(chance: random.Random, site: Any) -> tuple[list[str], frozenset[int]]:

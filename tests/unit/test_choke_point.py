@@ -9,7 +9,7 @@ from pathlib import Path
 import retention
 
 PACKAGE = Path(retention.__file__).parent
-DELETING = {"delete_due", "delete_due_returning", "delete_with_dependents", "delete_dependents"}
+DELETING = {"delete_due", "delete_due_returning", "delete_with_dependents", "delete_dependents", "_change"}
 
 
 def _files() -> dict[str, str]:

@@ -81,7 +81,7 @@ def test_everything_that_can_be_said(project: Path) -> None:
     assert (activities.table, activities.key, activities.created) == ("public.activity_logs", ("id",), "created_at")
     assert (activities.timezone, activities.unit, activities.tags) == (ZoneInfo("UTC"), "ms", TagColumn(column="tags"))
     assert activities.subjects == {"customer": "account_id"} and activities.columns == ("status", "amount")
-    assert [(one.table, one.key) for one in activities.dependents] == [("activity_comments", "activity_id")]
+    assert [(one.table, one.key) for one in activities.dependents] == [("activity_comments", ("activity_id",))]
     assert activities.marks["created"].line == 17
     assert deals.key == ("tenant", "id") and deals.tags == TagTable(table="deal_tags", record="deal_id", tag="name")
     assert isinstance(calls.tags, TagRules) and [tag for tag, _ in calls.tags.rules] == ["sales"]

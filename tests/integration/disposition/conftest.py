@@ -59,8 +59,14 @@ archives:
 
 DEPENDENTS = """\
         dependents:
-          activity_comments: {key: activity_id}
+          activity_comments:
+            key: activity_id
+            dependents:
+              comment_files: {key: comment_id}
 """
+
+#: the tables of `site`, each before those that refer to it
+LEVELS = ("activity_logs", "activity_comments", "comment_files")
 
 NOTES = """\
 policy: service-notes
@@ -90,21 +96,26 @@ TABLES = {
         "CREATE TABLE activity_logs (id INTEGER PRIMARY KEY, account_id INTEGER, status TEXT, amount NUMERIC(12,2), note TEXT,"
         " tags TEXT, created_at DATETIME, closed_at DATETIME)",
         "CREATE TABLE activity_comments (id INTEGER PRIMARY KEY, activity_id INTEGER REFERENCES activity_logs(id), body TEXT)",
+        "CREATE TABLE comment_files (id INTEGER PRIMARY KEY, comment_id INTEGER REFERENCES activity_comments(id), name TEXT)",
     ),
     "postgresql": (
         "CREATE TABLE activity_logs (id BIGINT PRIMARY KEY, account_id INT, status TEXT, amount NUMERIC(12,2), note TEXT,"
         " tags TEXT[], created_at TIMESTAMPTZ, closed_at TIMESTAMPTZ)",
         "CREATE TABLE activity_comments (id BIGINT PRIMARY KEY, activity_id BIGINT REFERENCES activity_logs(id), body TEXT)",
         "CREATE INDEX ON activity_comments (activity_id)",
+        "CREATE TABLE comment_files (id BIGINT PRIMARY KEY, comment_id BIGINT REFERENCES activity_comments(id), name TEXT)",
+        "CREATE INDEX ON comment_files (comment_id)",
     ),
     "mysql": (
         "CREATE TABLE activity_logs (id BIGINT PRIMARY KEY, account_id INT, status VARCHAR(20), amount DECIMAL(12,2), note TEXT,"
         " tags JSON, created_at DATETIME, closed_at DATETIME(6))",
         "CREATE TABLE activity_comments (id BIGINT PRIMARY KEY, activity_id BIGINT REFERENCES activity_logs(id), body TEXT)",
+        "CREATE TABLE comment_files (id BIGINT PRIMARY KEY, comment_id BIGINT REFERENCES activity_comments(id), name TEXT)",
     ),
 }
 
-#: ids 1 to n: every third is a service note, one in five of these has expired; ids divisible by 1000 carry sales as well
+#: ids 1 to n: every third is a service note, one in five of these has expired; ids divisible by 1000 carry sales as well.
+#: Records with even ids have a comment each, those divisible by 10 a file on it.
 FILL = {
     "sqlite": (
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})"
@@ -112,6 +123,7 @@ FILL = {
         " CASE WHEN i % 1000 = 0 THEN '[\"service-note\",\"sales\"]' WHEN i % 3 = 0 THEN '[\"service-note\"]' ELSE '[]' END,"
         " CASE WHEN i % 5 = 0 THEN '2026-01-15 10:00:00' ELSE '2026-09-15 10:00:00' END, NULL FROM n",
         "INSERT INTO activity_comments SELECT id * 10, id, 'comment on ' || id FROM activity_logs WHERE id % 2 = 0",
+        "INSERT INTO comment_files SELECT id * 10, id, id || '.pdf' FROM activity_comments WHERE id % 100 = 0",
     ),
     "postgresql": (
         "INSERT INTO activity_logs SELECT i, i % 50, CASE WHEN i % 2 = 1 THEN 'open' ELSE 'closed' END, i * 1.25, 'note ' || i,"
@@ -119,12 +131,14 @@ FILL = {
         " (CASE WHEN i % 5 = 0 THEN '2026-01-15 10:00:00Z' ELSE '2026-09-15 10:00:00Z' END)::timestamptz, NULL"
         " FROM generate_series(1, {rows}) i",
         "INSERT INTO activity_comments SELECT id * 10, id, 'comment on ' || id FROM activity_logs WHERE id % 2 = 0",
+        "INSERT INTO comment_files SELECT id * 10, id, id || '.pdf' FROM activity_comments WHERE id % 100 = 0",
     ),
     "mysql": (
         "INSERT INTO activity_logs SELECT seq, seq % 50, IF(seq % 2, 'open', 'closed'), seq * 1.25, concat('note ', seq),"
         " CASE WHEN seq % 1000 = 0 THEN '[\"service-note\",\"sales\"]' WHEN seq % 3 = 0 THEN '[\"service-note\"]' ELSE '[]' END,"
         " IF(seq % 5 = 0, '2026-01-15 10:00:00', '2026-09-15 10:00:00'), NULL FROM seq_1_to_{rows}",
         "INSERT INTO activity_comments SELECT id * 10, id, concat('comment on ', id) FROM activity_logs WHERE id % 2 = 0",
+        "INSERT INTO comment_files SELECT id * 10, id, concat(id, '.pdf') FROM activity_comments WHERE id % 100 = 0",
     ),
 }
 
@@ -160,6 +174,11 @@ class Site:
     @property
     def config(self) -> Path:
         return self.folder / "retention.yaml"
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Each before those that refer to it."""
+        return LEVELS if self.comments else LEVELS[:1]
 
     def engine(self) -> Engine:
         return Engine(load_project(self.config))
@@ -224,7 +243,7 @@ class Site:
     def everything(self) -> dict[str, list[str]]:
         """Every row of every table, each as one text that tells values and their types apart."""
         found = {}
-        for table in ("activity_logs", "activity_comments") if self.comments else ("activity_logs",):
+        for table in self.tables:
             if self.dialect == "sqlite":
                 columns = [row[0] for row in self.rows(f"SELECT name FROM pragma_table_info('{table}')")]
                 row = " || ',' || ".join(f"typeof({one}) || quote(CAST({one} AS BLOB))" for one in columns)

@@ -41,7 +41,8 @@ def test_rows_that_go_with_another_class_can_have_no_rule_of_their_own(site: Any
     """Their records would take them along, whatever the rule says."""
     site.fill(ROWS)
     text = site.config.read_text()
-    comments = "      comments: {table: activity_comments, key: id, created: id, unit: s}\n"
+    comments = "      comments: {table: activity_comments, key: id, created: id, unit: s, "
+    comments += "dependents: {comment_files: {key: comment_id}}}\n"
     site.config.write_text(text.replace("archives:", f"{comments}archives:"))
     (site.folder / "policies" / "comments.yaml").write_text(
         "policy: comments\ntitle: Comments\nrecords: crm.comments\nall: true\nretain: {for: forever}\n"

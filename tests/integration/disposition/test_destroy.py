@@ -266,7 +266,8 @@ def test_a_hold_on_a_class_of_dependents_keeps_the_copies_they_lie_in(site: Any,
     config = site.config
     config.write_text(
         config.read_text().replace(
-            "    classes:\n", "    classes:\n      comments: {table: activity_comments, key: id}\n"
+            "    classes:\n",
+            "    classes:\n      comments: {table: activity_comments, key: id, dependents: {comment_files: {key: comment_id}}}\n",
         )
     )
     site.run_long_ago()

@@ -31,7 +31,7 @@ def test_the_list_of_what_is_archived(done: Any) -> None:
     [(run, batch)] = done.asked("SELECT run_id, id FROM batch")
     facts = one.to_json()
     assert (facts["batch"], facts["run"], facts["policy"], facts["rows"], facts["dependent_rows"]) == (
-        batch, run, "service-notes", 20, 10
+        batch, run, "service-notes", 20, 20
     )  # fmt: skip
     assert facts["destroyed_at"] is None
     assert archived_batches(engine, run=run) == [one]
@@ -44,7 +44,11 @@ def test_the_manifest_of_a_batch(done: Any) -> None:
     engine = done.engine()
     [one] = archived_batches(engine)
     manifest = manifest_of(engine, one.batch)
-    assert [(file.table, file.rows) for file in manifest.files] == [("activity_logs", 20), ("activity_comments", 10)]
+    assert [(file.table, file.rows) for file in manifest.files] == [
+        ("activity_logs", 20),
+        ("activity_comments", 10),
+        ("comment_files", 10),
+    ]
     with pytest.raises(NotFound, match="there is no batch"):
         manifest_of(engine, "B-1")
     done.control("UPDATE batch SET destroyed_at = '2026-01-01T00:00:00.000000Z'")

@@ -111,7 +111,10 @@ def test_one_record_that_nobody_has_keeps_its_whole_batch(site: Any, caplog: pyt
     choice = restore.choose(done.engine, run=done.run.id, keys=(), where=(), address=None)
     restore.restore(done.engine, choice, reason="to look")
     site.run_sql(
-        site.url, "DELETE FROM activity_comments WHERE activity_id = 30", "DELETE FROM activity_logs WHERE id = 30"
+        site.url,
+        "DELETE FROM comment_files WHERE comment_id = 300",
+        "DELETE FROM activity_comments WHERE activity_id = 30",
+        "DELETE FROM activity_logs WHERE id = 30",
     )
     assert done.tidied() == done.all
     [line] = [one for one in caplog.records if one.message == "litter.kept"]

@@ -13,8 +13,9 @@ import sqlalchemy as sa
 
 from retention.errors import PolicyFilesError, SchemaUnsafe
 from retention.policy.condition import Compare, Operator
+from retention.policy.dependent import Dependent
 from retention.policy.mark import Mark
-from retention.policy.record_class import Dependent, RecordClass
+from retention.policy.record_class import RecordClass
 from retention.policy.tags import TagColumn, TagRules, TagTable
 from retention.sources import statements
 from retention.sources.bind import bind
@@ -43,7 +44,7 @@ def _class(**changes: Any) -> RecordClass:
     return RecordClass(**{**declared, **changes})
 
 
-NOTES = (Dependent(table="notes", key="log_id", mark=_mark(8)),)
+NOTES = (Dependent(table="notes", key=("log_id",), mark=_mark(8)),)
 
 
 def _bind(source: Source, declared: RecordClass, *others: RecordClass) -> BoundClass:
@@ -87,7 +88,7 @@ def test_a_schema_beside_the_default_one(postgres: Source, sessions: Sessions) -
     session.execute('CREATE TABLE "C.rm".logs (id uuid PRIMARY KEY, created_at timestamptz)')
     session.execute('CREATE TABLE "C.rm".notes (id integer PRIMARY KEY, log_id uuid REFERENCES "C.rm".logs)')
     assert postgres.tables() == ["C.rm.logs", "C.rm.notes"]
-    dependents = (Dependent(table="C.rm.notes", key="log_id", mark=_mark(8)),)
+    dependents = (Dependent(table="C.rm.notes", key=("log_id",), mark=_mark(8)),)
     bound = _bind(postgres, _class(table="C.rm.logs", dependents=dependents))
     key = "00000000-0000-0000-0000-0000000000ff"
     session.execute(f"INSERT INTO \"C.rm\".logs VALUES ('{key}', now())")
@@ -310,7 +311,7 @@ def test_partitions(postgres: Source, sessions: Sessions, ddl: str, relation: st
 def test_the_tag_table_is_a_dependent_without_saying_so(source: Source, session: Session) -> None:
     session.execute("CREATE TABLE log_tags (log_id integer REFERENCES logs (id), tag text)")
     bound = _bind(source, _class(tags=TagTable(table="log_tags", record="log_id", tag="tag")))
-    assert [(one.table.name, one.key) for one in bound.dependents] == [("log_tags", "log_id")]
+    assert [(one.table.name, one.key) for one in bound.dependents] == [("log_tags", ("log_id",))]
     with pytest.raises(PolicyFilesError, match="which holds no tags, name a column of text"):
         _bind(source, _class(tags=TagTable(table="log_tags", record="log_id", tag="log_id")))
 

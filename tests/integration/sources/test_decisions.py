@@ -20,12 +20,13 @@ from retention.holds.scope import Everything, Keys, Matching, Subject, Tagged, W
 from retention.policy.calendar import counted_day, local_day
 from retention.policy.condition import AllOf, AnyOf, Compare, Condition, NoneOf, Operator
 from retention.policy.decide import Fate, Record, clock_moments, decide, holds_true
+from retention.policy.dependent import Dependent, Then
 from retention.policy.keep_last import KeepLast
 from retention.policy.mark import Mark
 from retention.policy.period import Period
 from retention.policy.policy import LegalBound, Limits, Policy, Retain, Schedule
 from retention.policy.policy_set import PolicySet
-from retention.policy.record_class import Dependent, Parent, RecordClass
+from retention.policy.record_class import Parent, RecordClass
 from retention.policy.tags import TagColumn, TagMatch, TagRules, TagSource, TagTable
 from retention.sources import statements
 from retention.sources.bind import bind
@@ -404,11 +405,11 @@ def _policy_sets(draw: st.DrawFn) -> PolicySet:
 
 
 _SCOPES = st.one_of(
-    st.builds(Keys, records=st.sampled_from(["crm.logs", "crm.comments"]), count=st.just(2)),
+    st.builds(Keys, records=st.sampled_from(["crm.logs", "crm.comments", "crm.files"]), count=st.just(2)),
     st.builds(Tagged, tag=st.sampled_from(TAGS), records=st.just(("crm.logs",))),
     st.builds(Matching, where=_CONDITIONS, records=st.just(("crm.logs",))),
     st.builds(Subject, subject=st.just("customer"), value=st.sampled_from(["42", "1", "042", "x"])),
-    st.builds(WholeClass, records=st.sampled_from(["crm.logs", "crm.comments"])),
+    st.builds(WholeClass, records=st.sampled_from(["crm.logs", "crm.comments", "crm.files"])),
     st.just(Everything()),
 )
 
@@ -439,12 +440,17 @@ _HELD_IDS = (1, 3)
 _AS_OFS = st.datetimes(datetime(2020, 1, 1), datetime(2026, 12, 31), timezones=st.just(UTC))
 
 
-def _covers(hold: Hold, record: Record, declared: RecordClass, zone: ZoneInfo, commented: set[object]) -> bool:
-    """The meaning of a hold, in plain Python; comments are a class of their own and dependents of logs."""
+def _covers(
+    hold: Hold, record: Record, declared: RecordClass, zone: ZoneInfo, kin: dict[tuple[str, bool], set[object]]
+) -> bool:
+    """The meaning of a hold, in plain Python; comments are a class of their own and dependents of logs, and so are files of
+    comments. ``kin``: the logs that have any, and that have one of the keys held, by class."""
     values = record.values
     match hold.scope:
-        case Keys(records="crm.comments") | WholeClass(records="crm.comments"):
-            return values["id"] in commented
+        case Keys(records=("crm.comments" | "crm.files") as address):
+            return values["id"] in kin[address, True]
+        case WholeClass(records=("crm.comments" | "crm.files") as address):
+            return values["id"] in kin[address, False]
         case Keys():
             covered = values["id"] in _HELD_IDS
         case Tagged(tag=tag):
@@ -457,7 +463,7 @@ def _covers(hold: Hold, record: Record, declared: RecordClass, zone: ZoneInfo, c
         case WholeClass():
             covered = True
         case Everything():
-            return values["id"] in commented or _on_days(hold, record, declared, zone)
+            return values["id"] in kin["crm.comments", False] or _on_days(hold, record, declared, zone)
     return covered and _on_days(hold, record, declared, zone)
 
 
@@ -495,6 +501,8 @@ class Stage:
         self.session: Session = source.session()
         self.session.execute(f"CREATE TABLE logs ({self.shape.ddl.replace('{tags}', kind)})")
         self.session.execute("CREATE TABLE comments (id integer primary key, log_id integer, created_at date)")
+        self.session.execute("CREATE TABLE files (id integer primary key, comment_id integer)")
+        self.session.execute("CREATE TABLE invoices (id integer primary key, log_id integer, kind text)")
         kind = {"sqlite": "text", "mysql": "timestamp(6) null"}.get(source.dialect.name, "timestamptz")
         self.session.execute(f"CREATE TABLE accounts (id integer primary key, closed_at {kind})")
         self.session.execute("CREATE TABLE log_tags (log_id integer, tag text)")
@@ -518,8 +526,10 @@ class Stage:
         tags: list[tuple[int, str]],
         comments: list[tuple[int, str]],
         accounts: list[tuple[int, str]],
+        files: list[int],
+        invoices: list[tuple[int, str]],
     ) -> None:
-        for table in ("logs", "comments", "log_tags", "accounts"):
+        for table in ("logs", "comments", "files", "invoices", "log_tags", "accounts"):
             self.session.execute(f"DELETE FROM {table}")
         for number, row in enumerate(rows, 1):
             columns = ", ".join(["id", *row])
@@ -530,6 +540,10 @@ class Stage:
             self.session.execute(f"INSERT INTO comments VALUES ({number}, {log}, {created})")
         for account, closed in accounts:
             self.session.execute(f"INSERT INTO accounts VALUES ({account}, {closed})")
+        for number, comment in enumerate(files, 1):
+            self.session.execute(f"INSERT INTO files VALUES ({number}, {comment})")
+        for number, (log, kind) in enumerate(invoices, 1):
+            self.session.execute(f"INSERT INTO invoices VALUES ({number}, {log}, {kind})")
 
 
 @pytest.fixture(params=sorted(_TAG_CELLS))
@@ -567,7 +581,13 @@ def _compare_all(stage: Stage, data: st.DataObject) -> None:
     )
     written = data.draw(st.lists(st.tuples(st.integers(1, 8), stage.shape.cells["day"]), max_size=4), label="comments")
     accounts = st.tuples(st.sampled_from([1, 2, 42]), stage.shape.cells["closed"])
-    stage.fill(rows, tags, written, data.draw(st.lists(accounts, max_size=3, unique_by=lambda one: one[0])))
+    files = data.draw(st.lists(st.integers(1, 4), max_size=3), label="files")
+    invoices = data.draw(
+        st.lists(st.tuples(st.integers(1, 8), st.sampled_from(["'open'", "'paid'", "NULL"])), max_size=2),
+        label="invoices",
+    )
+    some_accounts = data.draw(st.lists(accounts, max_size=3, unique_by=lambda one: one[0]))
+    stage.fill(rows, tags, written, some_accounts, files, invoices)
     comments = [log for log, _ in written]
     rules = (
         tuple((tag, data.draw(_CONDITIONS, label=f"rule {tag}")) for tag in TAGS[:2])
@@ -595,10 +615,20 @@ def _compare_all(stage: Stage, data: st.DataObject) -> None:
     as_of = data.draw(_AS_OFS, label="as of")
     zone = policies.timezone
 
-    declared = replace(declared, dependents=(Dependent(table="comments", key="log_id", mark=MARK),))
-    classes = {"crm.logs": declared, "crm.comments": comment_class}
+    file = Dependent(table="files", key=("comment_id",), mark=MARK)
+    comment = Dependent(table="comments", key=("log_id",), dependents=(file,), mark=MARK)
+    open_ones = Compare(column="kind", operator=Operator.IS, value="open", mark=MARK)
+    invoice = Dependent(table="invoices", key=("log_id",), when=open_ones, then=Then.BLOCK, mark=MARK)
+    declared = replace(declared, dependents=(comment, invoice))
+    comment_class = replace(comment_class, dependents=(file,))
+    file_class = RecordClass(source="crm", name="files", table="files", key=("id",), mark=MARK)
+    classes = {one.address: one for one in (declared, comment_class, file_class)}
     bound = replace(stage.bind(declared, classes), record_class=declared)
-    kin = {"crm.logs": bound, "crm.comments": replace(stage.bind(comment_class, classes), record_class=comment_class)}
+    kin = {
+        "crm.logs": bound,
+        "crm.comments": replace(stage.bind(comment_class, classes), record_class=comment_class),
+        "crm.files": stage.bind(file_class, classes),
+    }
     stage.session.begin(write=True)
     try:
         for address in kin:
@@ -618,20 +648,22 @@ def _compare_all(stage: Stage, data: st.DataObject) -> None:
         held_sql = held(bound, holds, kin, zone)
         named = [policy.retain.clock for policy in policies.policies]
         records = {record.values["id"]: record for record in read_records(stage.session, bound, sa.true(), zone, named)}
-        all_commented: set[object] = set(comments)
-        keyed_commented: set[object] = {log for number, log in enumerate(comments, 1) if number in _HELD_IDS}
+        logs: dict[int, object] = dict(enumerate(comments, 1))
+        of_files = {number: logs.get(comment) for number, comment in enumerate(files, 1)}
+        having: dict[tuple[str, bool], set[object]] = {
+            (address, keyed): {log for number, log in found.items() if not keyed or number in _HELD_IDS}
+            for address, found in (("crm.comments", logs), ("crm.files", of_files))
+            for keyed in (False, True)
+        }
+        blocked = {log for log, kind in invoices if kind == "'open'"}
 
         def is_held(record: Record) -> bool:
-            return any(
-                _covers(
-                    hold, record, declared, zone, keyed_commented if isinstance(hold.scope, Keys) else all_commented
-                )
-                for hold in holds
-            )
+            return any(_covers(hold, record, declared, zone, having) for hold in holds)
 
         group = list(records.values())
         decisions = {
-            key: decide(record, declared, policies, as_of, is_held(record), group) for key, record in records.items()
+            key: decide(record, declared, policies, as_of, is_held(record), group, blocked=key in blocked)
+            for key, record in records.items()
         }
         for place, policy in enumerate(policies.policies):
             fates = sa.select(bound.key[0], fate(bound, policy, policies, as_of, held_sql)).select_from(bound.rows)

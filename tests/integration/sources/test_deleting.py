@@ -11,9 +11,10 @@ import sqlalchemy as sa
 
 from retention.errors import SourceFailed
 from retention.holds.scope import Key
+from retention.policy.dependent import Dependent
 from retention.policy.mark import Mark
 from retention.policy.policy_set import PolicySet
-from retention.policy.record_class import Dependent, RecordClass
+from retention.policy.record_class import RecordClass
 from retention.policy.tags import TagTable
 from retention.sources import statements
 from retention.sources.bind import bind
@@ -33,7 +34,7 @@ def _bound(source: Source) -> BoundClass:
         table="logs",
         key=("id",),
         tags=TagTable(table="log_tags", record="log_id", tag="tag"),
-        dependents=(Dependent(table="notes", key="log_id", mark=MARK),),
+        dependents=(Dependent(table="notes", key=("log_id",), mark=MARK),),
         mark=MARK,
     )
     return bind(source, declared, {"crm.logs": declared})
@@ -52,7 +53,7 @@ def _tagged(bound: BoundClass, tag: str) -> Bool:
     """A condition that the deletion of the tags itself would change."""
     join = bound.tag_table
     assert join is not None
-    tagged = sa.exists(sa.literal_column("1")).select_from(join.rows).where(join.refers == bound.key[0])
+    tagged = sa.exists(sa.literal_column("1")).select_from(join.rows).where(join.refers[0] == bound.key[0])
     return tagged.where(join.rows.c["tag"] == tag).correlate_except(join.rows)
 
 

@@ -24,13 +24,16 @@ PLAN = PolicyPlan(
     kept_last=0,
     kept_by_other=60,
     held=30,
+    blocked=0,
     no_clock=9,
     future_clock=1,
     by_tag={"sales": 1500, "key-account": 20},
     by_month={f"{year}-{month:02}": 10 for year in (2019, 2020) for month in range(1, 13)},
     kept_by={"business-letters": 60},
     held_by={"H-20261123-abcdef": 30},
+    blocked_by={},
     dependents={"activity_comments": 1},
+    detached={},
     unmatched=198_000,
     unreadable_tags=0,
     limits=(
@@ -66,6 +69,22 @@ def test_a_plan() -> None:
         "",
         "1 record of crm.activities: no policy covers them, so they stay.",
     ]
+
+
+def test_what_blocks_is_told_by_its_table() -> None:
+    text = shown(replace(PLAN, blocked=3, blocked_by={"invoices": 2, "disputes": 1}))
+    assert "  stay: blocked                     3  by rows of invoices 2, disputes 1" in text
+
+
+def test_what_stays_and_is_detached_is_told_beside_what_goes() -> None:
+    assert "with 1 row of activity_comments, detaching 2 rows of audit_rows" in shown(
+        replace(PLAN, detached={"audit_rows": 2})
+    )
+
+
+def test_indexes_to_make_stand_whole_on_a_line() -> None:
+    statement = f"CREATE INDEX ON activity_comments ({'a' * 100});"
+    assert f"\n    {statement}\n" in shown(replace(PLAN, missing_indexes=(statement,)))
 
 
 def test_nothing_due_and_nothing_that_expires() -> None:

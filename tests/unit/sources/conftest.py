@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from retention.policy.dependent import Dependent
 from retention.policy.mark import Mark
-from retention.policy.record_class import Dependent, RecordClass
+from retention.policy.record_class import RecordClass
 from retention.policy.tags import TagTable
 from retention.sources.bound_class import BoundClass, bound_rows
 from retention.sources.mariadb import MariadbSource
@@ -68,7 +69,7 @@ def bound_by_hand() -> Callable[[str], BoundClass]:
             created="stamp",
             unit="s",
             tags=TagTable(table="log_tags", record="log_id", tag="tag"),
-            dependents=(Dependent(table="notes", key="log_id", mark=MARK),),
+            dependents=(Dependent(table="notes", key=("log_id",), mark=MARK),),
             mark=MARK,
         )
         return bound_rows(source, declared, logs, {"notes": notes, "log_tags": tags})

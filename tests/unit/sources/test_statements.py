@@ -98,7 +98,7 @@ def test_mariadb_deletes_what_was_noted_under_the_whole_predicate(bound_by_hand:
     text = bound.source.compile(statements.delete_due(bound, _due(bound), after=(7,), until=(70,)))
     assert text == (
         "DELETE FROM `crm`.`logs` USING `crm`.`logs`, `retention_batch_keys` "
-        "WHERE `crm`.`logs`.`id` = `retention_batch_keys`.`key_0` AND CASE WHEN"
+        "WHERE `crm`.`logs`.`id` = `retention_batch_keys`.`id` AND CASE WHEN"
         f" (`crm`.`logs`.`stamp` IS NOT NULL AND `crm`.`logs`.`stamp` < {_CUTOFF}"
         " AND (EXISTS (SELECT 1 \nFROM `crm`.`log_tags` \nWHERE `crm`.`log_tags`.`log_id` = `crm`.`logs`.`id`"
         " AND CAST(convert(`crm`.`log_tags`.`tag` USING utf8mb4) AS BINARY) = 'note'))"
@@ -114,7 +114,7 @@ def test_mariadb_reads_what_it_noted_and_locks_it(bound_by_hand: Bind) -> None:
     drop, create = statements.keep_batch_keys(bound, _due(bound), after=(7,), rows=10)
     assert drop == "DROP TEMPORARY TABLE IF EXISTS `retention_batch_keys`"  # DROP TABLE would commit
     assert create.startswith(
-        "CREATE TEMPORARY TABLE retention_batch_keys (PRIMARY KEY (`key_0`)) ENGINE = InnoDB AS SELECT"
+        "CREATE TEMPORARY TABLE retention_batch_keys (PRIMARY KEY (`id`)) ENGINE = InnoDB AS SELECT"
     )
     assert "LIMIT 10" in create
     for read in (statements.select_batch(bound), statements.select_batch_dependents(bound, bound.dependents[0])):
@@ -127,7 +127,7 @@ def test_a_condition_on_the_table_itself_is_no_join(bound_by_hand: Bind) -> None
     other = bound.aliased("kin")
     siblings = sa.exists(sa.literal_column("1")).select_from(other.rows).where(other.key[0] == bound.key[0])
     text = bound.source.compile(statements.delete_due(bound, ~siblings, after=(7,), until=(70,)))
-    assert text.startswith("DELETE FROM `crm`.`logs` WHERE `crm`.`logs`.`id` IN (SELECT `retention_batch_keys`.`key_0`")
+    assert text.startswith("DELETE FROM `crm`.`logs` WHERE `crm`.`logs`.`id` IN (SELECT `retention_batch_keys`.`id`")
     assert text.endswith("`crm`.`logs`.`id` > 7 AND `crm`.`logs`.`id` <= 70")
 
 

@@ -29,7 +29,7 @@ def proposed(name: str, **changes: object) -> ProposedClass:
         "other_clocks": ("closed_at",),
         "tags": TagColumn(column="tags"),
         "subjects": {"customer": "customer_id"},
-        "dependents": (ProposedDependent(table="parts", key="record_id"),),
+        "dependents": (ProposedDependent(table="parts", key=("record_id",)),),
         "notes": (),
         "doubt": None,
     }
@@ -80,7 +80,7 @@ def test_a_doubtful_class_is_written_as_a_comment_that_is_good_yaml_once_it_is_u
 
 
 def test_what_the_schema_cannot_tell_is_left_out_and_asked_for(tmp_path: Path) -> None:
-    doubtful = ProposedDependent(table="files", key="record_id", question="its rows may be records of their own")
+    doubtful = ProposedDependent(table="files", key=("record_id",), question="its rows may be records of their own")
     naive = Column(name="made", type="timestamp", kind=Kind.WALL, nullable=True)
     write(tmp_path, "sqlite:///crm.db", project(proposed("events", dependents=(doubtful,), created=naive)))
     declared = source(tmp_path)["classes"]["events"]
@@ -99,7 +99,7 @@ def test_names_that_yaml_would_read_otherwise_are_quoted(tmp_path: Path) -> None
         created=Column(name="12", type="date", kind=Kind.DATE, nullable=False),
         tags=TagTable(table="a, b", record="{x}", tag="[y]"),
         subjects={"customer": "on"},
-        dependents=(ProposedDependent(table="日志: 2", key="ключ"),),
+        dependents=(ProposedDependent(table="日志: 2", key=("ключ",)),),
     )
     write(tmp_path, "sqlite:///crm.db", project(odd))
     assert source(tmp_path)["classes"]["odd"] == {
@@ -118,7 +118,7 @@ def test_a_name_with_a_line_break_says_nothing_of_its_own(tmp_path: Path) -> Non
         "odd",
         table=bad,
         other_clocks=(bad,),
-        dependents=(ProposedDependent(table=bad, key=bad, question=bad),),
+        dependents=(ProposedDependent(table=bad, key=(bad,), question=bad),),
         notes=(bad,),
         created=Column(name=bad, type="text", kind=Kind.TEXT, nullable=False),
     )

@@ -10,6 +10,7 @@ from retention.policy.tags import TagColumn, TagTable
 from retention.sources.source import Source
 from retention.sources.table import Column, Kind, Reference, Table
 from retention.starter_project import ProposedClass, StarterProject, propose, source_name
+from retention.starter_project.render import class_block
 
 
 class Schema:
@@ -105,7 +106,7 @@ def test_the_log_table_comes_first_with_all_that_the_schema_says() -> None:
     assert logs.subjects == {"account": "account_id"}
     assert logs.other_clocks == ("closed_at",)
     assert [(part.table, part.key, part.question) for part in logs.dependents] == [
-        ("activity_comments", "activity_id", None)
+        ("activity_comments", ("activity_id",), None)
     ]
     assert logs.doubt is None
     assert not logs.needs_zone
@@ -165,18 +166,35 @@ def test_a_part_with_parts_of_its_own_needs_a_decision() -> None:
     assert dependent.question == "files refer to its rows in turn"
 
 
+def test_a_part_with_plain_parts_of_its_own_is_proposed_with_them() -> None:
+    comment = references("activity_comments", "activity_id", "activity_logs")
+    file = references("activity_comment_files", "comment_id", "activity_comments")
+    project = proposal(
+        table("activity_logs", DATED, by=(comment,)),
+        table("activity_comments", DATED, by=(file,), to=(comment,)),
+        table("activity_comment_files", {}, to=(file,)),
+    )
+    (dependent,) = only(project).dependents
+    assert dependent.question is None
+    assert [(one.table, one.key) for one in dependent.dependents] == [("activity_comment_files", ("comment_id",))]
+    [line] = [line for line in class_block(only(project)) if "activity_comment_files" in line]
+    assert line.strip() == (
+        "activity_comments: {key: activity_id, dependents: {activity_comment_files: {key: comment_id}}}"
+    )
+
+
 def test_two_references_of_one_table_are_declared_once() -> None:
     sender, receiver = (references("mails", column, "users") for column in ("sender_id", "receiver_id"))
     users = proposal(table("users", DATED, by=(sender, receiver)), table("mails", DATED, to=(sender, receiver)))
     dependents = next(proposed for proposed in users.classes if proposed.table == "users").dependents
-    assert [dependent.key for dependent in dependents] == ["sender_id", "receiver_id"]
+    assert [dependent.key for dependent in dependents] == [("sender_id",), ("receiver_id",)]
     assert dependents[1].question == "mails refers to it a second time, by receiver_id; only one can be declared"
 
 
-def test_a_record_that_refers_to_another_of_its_table_needs_a_decision() -> None:
+def test_a_record_that_refers_to_another_of_its_table_stays_until_it_is_gone() -> None:
     parent = references("notes", "parent_id", "notes")
     (dependent,) = only(proposal(table("notes", DATED, by=(parent,), to=(parent,)))).dependents
-    assert dependent.question == "its rows refer to each other, which is not supported yet"
+    assert (dependent.question, dependent.blocks) == (None, True)
 
 
 def test_a_reference_to_something_else_than_the_key_needs_a_decision() -> None:
@@ -184,7 +202,7 @@ def test_a_reference_to_something_else_than_the_key_needs_a_decision() -> None:
     (dependent,) = only(
         proposal(table("events", DATED, by=(reference,)), table("event_details", {}, to=(reference,)))
     ).dependents
-    assert dependent.question == "it refers by number, which is not the record's key alone"
+    assert (dependent.question, dependent.of) == ("its rows may be records of their own", ("number",))
 
 
 @pytest.mark.parametrize(

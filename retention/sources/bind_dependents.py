@@ -1,0 +1,218 @@
+"""Binding what is declared under a record: whether it fits the tables, and whether anything else refers to what goes.
+
+Every foreign key to a row that goes must be declared: CASCADE would delete rows that were never archived, SET NULL and
+SET DEFAULT would change rows that stay, RESTRICT and NO ACTION would fail, deferred ones at the very commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from retention.policy.dependent import Dependent, Then, every
+from retention.policy.mark import Problem
+from retention.policy.record_class import RecordClass
+from retention.policy.tags import TagTable
+from retention.sources.bound_class import BoundClass
+from retention.sources.bound_dependent import BoundDependent, as_class, comparable
+from retention.sources.check import check_condition
+from retention.sources.table import Kind, Reference, Table
+from retention.sources.unfit import mark_of, no_column
+
+
+def named_tables(record_class: RecordClass) -> Iterator[tuple[str, str]]:
+    """Each table that the class names beside its own, with its path below the class."""
+    for dependent, path in every(record_class.dependents):
+        yield dependent.table, path
+    if isinstance(record_class.tags, TagTable):
+        yield record_class.tags.table, "tags.table"
+
+
+def unfit_dependents(record_class: RecordClass, table: Table, found: Mapping[str, Table]) -> Iterator[Problem]:
+    """What of the declaration does not fit ``table``, the class's own, and those ``found`` by the names it uses."""
+    yield from _unfit_level(record_class, record_class.dependents, "dependents", table, record_class.key, found)
+    yield from _taken_twice(record_class, table, found)
+    if isinstance(record_class.tags, TagTable):
+        yield from _unfit_tag_table(record_class, record_class.tags, found.get(record_class.tags.table))
+
+
+def _unfit_level(
+    record_class: RecordClass,
+    dependents: Sequence[Dependent],
+    path: str,
+    above: Table,
+    key: tuple[str, ...],
+    found: Mapping[str, Table],
+) -> Iterator[Problem]:
+    """``key`` is what the level's tables refer to where they do not say otherwise."""
+    for one in dependents:
+        here, of = f"{path}.{one.table}", key if one.of is None else one.of
+        if one.of is None and not key:
+            message = f'"{one.table}" refers to rows of {above.name}, which has no primary key'
+            remedy = "say `of:` and the unique column of it that is referred to"
+            yield Problem(mark=mark_of(record_class, here), message=message, remedy=remedy)
+        elif len(one.key) != len(of):
+            message = f'"{one.table}" refers by {_count(one.key)} to {_count(of)} of {above.name}: {", ".join(of)}'
+            remedy = "write under `key` as many columns, in this order"
+            yield Problem(mark=mark_of(record_class, f"{here}.key"), message=message, remedy=remedy)
+        if one.of is not None:
+            yield from _unfit_of(record_class, one.of, f"{here}.of", above)
+        table = found.get(one.table)
+        if table is not None:
+            yield from (
+                no_column(record_class, table, name, f"{here}.key") for name in one.key if table.column(name) is None
+            )
+            yield from _unfit_level(record_class, one.dependents, f"{here}.dependents", table, table.primary_key, found)
+
+
+def _unfit_of(record_class: RecordClass, of: tuple[str, ...], path: str, above: Table) -> Iterator[Problem]:
+    missing = [name for name in of if above.column(name) is None]
+    yield from (no_column(record_class, above, name, path) for name in missing)
+    unique = {frozenset(one) for one in (above.primary_key, *above.unique_keys) if one}
+    if not missing and frozenset(of) not in unique:
+        message = (
+            f'"{", ".join(of)}" is not unique in {above.name}, so that what refers to it may belong to several rows'
+        )
+        yield Problem(mark=mark_of(record_class, path), message=message, remedy="name a unique column, or the key")
+
+
+def _taken_twice(record_class: RecordClass, table: Table, found: Mapping[str, Table]) -> Iterator[Problem]:
+    """Rows that go, or are detached, do so at one place, with one archive file of their table."""
+    taken = {(table.schema, table.bare_name): "it is the class's own table"}
+    for one, path in every(record_class.dependents):
+        if one.then is Then.BLOCK or one.table not in found:
+            continue
+        place = (found[one.table].schema, found[one.table].bare_name)
+        if place in taken:
+            yield Problem(
+                mark=mark_of(record_class, path),
+                message=f'the rows of "{one.table}" cannot go here: {taken[place]}',
+                remedy="say `then: block` here: a record stays while rows refer to it that do not go with it",
+            )
+        taken.setdefault(place, "they go with what they refer to elsewhere")
+
+
+def _unfit_tag_table(record_class: RecordClass, tags: TagTable, table: Table | None) -> Iterator[Problem]:
+    if len(record_class.key) > 1:
+        message = f'"{tags.table}" refers to a key of {len(record_class.key)} columns by one'
+        remedy = "a class with a tag table has a key of one column"
+        yield Problem(mark=mark_of(record_class, "tags.record"), message=message, remedy=remedy)
+    if table is None:
+        return
+    if table.column(tags.record) is None:
+        yield no_column(record_class, table, tags.record, "tags.record")
+    column = table.column(tags.tag)
+    if column is None:
+        yield no_column(record_class, table, tags.tag, "tags.tag")
+    elif column.kind is not Kind.TEXT:
+        message = f'column "{column.name}" of {table.name} is {column.type}, which holds no tags'
+        yield Problem(mark=mark_of(record_class, "tags.tag"), message=message, remedy="name a column of text")
+
+
+def unfit_values(bound: BoundClass) -> Iterator[Problem]:
+    """Columns that can never be equal to what they refer to, and conditions that do not fit the dependent's table."""
+    for one in bound.declared:
+        above = bound.table if one.parent is None else one.parent.table
+        for place, (name, of) in enumerate(zip(one.key, one.of, strict=True)):
+            if not comparable(bound, one, above, place):
+                types = [table.column(column) for table, column in ((one.table, name), (above, of))]
+                child, parent = (found.type for found in types if found is not None)
+                message = (
+                    f'"{name}" of {one.table.name} is {child}, and "{of}" of {above.name}, to which it refers, {parent}'
+                )
+                yield Problem(mark=one.mark, message=message, remedy="name columns of one type")
+        if one.then is Then.DETACH:
+            yield from _undetachable(one)
+        if one.when is not None:
+            yield from check_condition(as_class(bound, one), one.when, bound.zone)
+
+
+def _undetachable(dependent: BoundDependent) -> Iterator[Problem]:
+    """Why the rows cannot be let refer to nothing, and back again."""
+    table = dependent.table
+    what = f'the rows of "{table.name}" cannot be detached'
+    if not table.primary_key:
+        remedy = "give it one, or say `then: block`"
+        yield Problem(mark=dependent.mark, message=f"{what}: it has no primary key to know them by", remedy=remedy)
+    for name in dependent.key:
+        column = table.column(name)
+        if column is not None and (not column.nullable or column.generated or name in table.primary_key):
+            told = "is computed" if column.generated else "may not be null"
+            remedy = "say `then: block`, or let them go with the record"
+            yield Problem(mark=dependent.mark, message=f"{what}: {name} {told}", remedy=remedy)
+
+
+def dangerous_references(bound: BoundClass) -> Iterator[tuple[str, str]]:
+    """What the database would do by itself to rows that nobody declared, or would refuse: (what, the remedy)."""
+    circles = list(_circles(bound))
+    for above in (None, *bound.dependents):
+        for reference in (bound.table if above is None else above.table).referenced_by:
+            if all(reference != circle for circle, _ in circles):
+                yield from _undeclared(bound, above, reference)
+    for reference, table in circles:
+        yield (
+            f"{reference.table} ({', '.join(reference.columns)}) refers to {table}, whose rows refer to it in turn: in a"
+            " circle nothing could be put back",
+            f"drop the foreign key ({', '.join(reference.columns)}) of {reference.table}, or take {table} out of the"
+            " dependents, and its foreign key too",
+        )
+
+
+def _undeclared(bound: BoundClass, above: BoundDependent | None, reference: Reference) -> Iterator[tuple[str, str]]:
+    table = bound.table if above is None else above.table
+    declared = [one for one in bound.declared if one.parent is above and one.table.is_named(reference.table)]
+    wanted = dict(zip(reference.columns, reference.parent_columns or table.primary_key, strict=False))
+    fitting = [one for one in declared if dict(zip(one.key, one.of, strict=True)) == wanted]
+    if any(one.when is None for one in fitting):
+        return
+    whom, under = ("it", "the class") if above is None else (f"its dependent {table.name}", table.name)
+    where = f"{reference.table} ({', '.join(reference.columns)}) refers to {whom}, ON DELETE {reference.on_delete}"
+    line = _line(bound, above, reference, wanted, declared=bool(declared))
+    if fitting:
+        yield (
+            f"{where}, by a foreign key, so that each of its rows does, and not only those that `when` tells",
+            f"leave `when` out under `dependents:`:  {line}",
+        )
+    elif declared:
+        yield f"{where}, but it is declared with the key {', '.join(declared[0].key)}", _write(line)
+    elif reference.table == table.name:
+        what = "records refer to one another" if above is None else "its rows refer to one another"
+        yield f"{where}: {what}", f"add under `dependents:` of {under}:  {line}"
+    else:
+        yield f"{where}, and is not declared", f"add under `dependents:` of {under}:  {line}"
+
+
+def _write(line: str) -> str:
+    return f"write under `dependents:`  {line}"
+
+
+def _line(
+    bound: BoundClass, above: BoundDependent | None, reference: Reference, wanted: Mapping[str, str], *, declared: bool
+) -> str:
+    """The declaration of a reference, as it may be pasted; ``declared``: its table is declared there by other columns."""
+    usual = bound.record_class.key if above is None else above.table.primary_key
+    by_parent = {parent: child for child, parent in wanted.items()}
+    fits = set(by_parent) == set(usual)
+    key = [by_parent[one] for one in usual] if fits else list(wanted)
+    words = [f"key: {_listed(key)}"] + ([] if fits else [f"of: {_listed(list(wanted.values()))}"])
+    taken = (bound.table, *(one.table for one in bound.declared if one.then is not Then.BLOCK))
+    if not declared and any(table.is_named(reference.table) for table in taken):
+        words.append("then: block")  # its rows go, or stay, by what is declared of them elsewhere
+    return f"{reference.table}: {{{', '.join(words)}}}"
+
+
+def _listed(columns: Sequence[str]) -> str:
+    return columns[0] if len(columns) == 1 else f"[{', '.join(columns)}]"
+
+
+def _circles(bound: BoundClass) -> Iterator[tuple[Reference, str]]:
+    """Foreign keys of what goes to what stands behind it in the order in which rows are put back, each with that table."""
+    before = [bound.table]
+    for one in bound.dependents:
+        for reference in one.table.referenced_by:
+            if any(table.is_named(reference.table) for table in before):
+                yield reference, one.table.name
+        before.append(one.table)
+
+
+def _count(columns: Sequence[str]) -> str:
+    return "one column" if len(columns) == 1 else f"{len(columns)} columns"
