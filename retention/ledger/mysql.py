@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pymysql
@@ -30,6 +31,8 @@ _OPTIONS = frozenset(
         "ssl_check_hostname",
     }
 )
+
+_FILES = frozenset({"ssl_ca", "ssl_cert", "ssl_key"})
 
 #: as for PostgreSQL: a server that does not answer, or is gone without a word, is noticed within two minutes
 _TIMEOUTS = {"connect_timeout": 10, "read_timeout": 120, "write_timeout": 120}
@@ -78,7 +81,8 @@ _HINTS: Mapping[int, str] = {
 
 
 def with_driver(url: sa.URL) -> sa.URL:
-    """The URL with its driver. Raises InputError for one without a database, and for options that are not taken."""
+    """The URL with its driver. Raises InputError for one without a database, and for options that are not taken or name no
+    file."""
     if not url.database:
         raise InputError(
             "the URL of the control database names no database",
@@ -93,6 +97,12 @@ def with_driver(url: sa.URL) -> sa.URL:
         if not str(url.query[name]).isdecimal():
             raise InputError(
                 f"`{name}` in the URL of the control database is no number of seconds", hint="Write a number."
+            )
+    for name in _FILES & url.query.keys():
+        if not Path(str(url.query[name])).is_file():
+            raise InputError(
+                f"`{name}` in the URL of the control database names no file: {url.query[name]}",
+                hint="Write the absolute path of a PEM file that this user may read.",
             )
     return url.set(drivername="mysql+pymysql")
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,10 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from retention.errors import ControlFailed, InputError
 from retention.holds.hold import Hold, HoldState
@@ -433,6 +437,17 @@ def test_a_password_of_any_letters(mariadb_control_url: str, mariadb_server: Mar
         with pytest.raises(ControlFailed, match="denied") as caught:
             Control.open(mariadb_control_url.replace("root@", f"letters:{wrong}@"))
         assert wrong not in str(caught.value)
+
+
+def test_encryption_that_cannot_be_had_is_an_error(mariadb_control_url: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="`ssl_ca` in the URL of the control database names no file"):
+        Control.open(f"{mariadb_control_url}?ssl_ca={tmp_path}/none.pem")
+    key = Ed25519PrivateKey.generate()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ours")])
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, NOW, NOW + timedelta(days=999)).sign(key, None)
+    (tmp_path / "ca.pem").write_bytes(made.public_bytes(Encoding.PEM))
+    with pytest.raises(ControlFailed, match="SSL is required"):  # never without, where it was asked for
+        Control.open(f"{mariadb_control_url}?ssl_ca={tmp_path}/ca.pem")
 
 
 def test_a_server_that_takes_no_writes(own_server: Callable[..., MariadbServer]) -> None:
