@@ -94,11 +94,13 @@ def test_another_policy_cannot_take_the_last(grouped: Any) -> None:
     assert grouped.ids() == STAY
 
 
-def test_what_has_no_clock_or_one_in_the_future_is_newer_than_nothing(grouped: Any) -> None:
+def test_what_has_no_clock_or_a_future_one_or_is_not_matched_is_newer_than_nothing(grouped: Any) -> None:
+    no_tag = "'{}'" if grouped.dialect == "postgresql" else "'[]'"
     grouped.run_sql(
         grouped.url,
         "UPDATE activity_logs SET created_at = NULL WHERE id = 11",
         "UPDATE activity_logs SET created_at = '2027-01-01 10:00:00' WHERE id = 12",
+        f"UPDATE activity_logs SET tags = {no_tag} WHERE id = 13",
     )
     grouped.run()
-    assert grouped.ids() == STAY | {19, 20}
+    assert grouped.ids() == STAY | {19, 20, 21}
