@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -19,18 +20,20 @@ ROWS = 60
 def again(site: Any, first: int) -> None:
     """As many records more, with ids from ``first`` on, in the columns that there were at first."""
     names = "id, account_id, status, amount, note, tags, created_at, closed_at"
-    fill = (
-        FILL[site.dialect][0]
-        .format(rows=ROWS)
-        .replace("INTO activity_logs SELECT i,", f"INTO activity_logs ({names}) SELECT i + {first},")
-    )
-    site.run_sql(site.url, fill)
+    site.run_sql(site.url, later(site, first, names))
+
+
+def later(site: Any, first: int, names: str) -> str:
+    fill = FILL[site.dialect][0].format(rows=ROWS)
+    return re.sub(r"INTO activity_logs SELECT (i|seq),", rf"INTO activity_logs ({names}) SELECT \1 + {first},", fill)
 
 
 def retyped(site: Any) -> list[str]:
     """The column amount becomes text, as each database does it."""
     if site.dialect == "postgresql":
         return ["ALTER TABLE activity_logs ALTER amount TYPE text"]
+    if site.dialect == "mysql":
+        return ["ALTER TABLE activity_logs MODIFY amount TEXT"]
     return [
         "ALTER TABLE activity_logs RENAME COLUMN amount TO old_amount",
         "ALTER TABLE activity_logs ADD COLUMN amount TEXT",
@@ -61,7 +64,12 @@ def test_columns_come_go_and_change_from_run_to_run(plain_site: Any) -> None:
     due = {i + n for i in site.due_ids(ROWS) for n in (0, 1000, 2000, 3000)}
     assert site.archived() == dict.fromkeys(due, 1)
     assert site.findings() == []  # each file is read by its own columns
-    numeric, text = ("NUMERIC(12,2)", "TEXT") if site.dialect == "sqlite" else ("numeric(12,2)", "text")
+    kinds = {
+        "sqlite": ("NUMERIC(12,2)", "TEXT"),
+        "postgresql": ("numeric(12,2)", "text"),
+        "mysql": ("decimal(12,2)", "text"),
+    }
+    numeric, text = kinds[site.dialect]
     versions = schema_versions(site.engine())
     assert [one.version for one in versions] == [1, 2, 3, 4]
     assert [dict(one.added) for one in versions] == [{}, {"extra": text}, {}, {}]
@@ -87,11 +95,8 @@ def test_the_versions_are_listed_in_text_and_json(site: Any) -> None:
     site.run_sql(
         site.url, "ALTER TABLE activity_logs ADD COLUMN extra TEXT", "ALTER TABLE activity_logs DROP COLUMN note"
     )
-    names = "id, account_id, status, amount, tags, created_at, closed_at"
-    fill = (
-        FILL[site.dialect][0].format(rows=ROWS).replace("SELECT i,", "SELECT i + 1000,").replace(" 'note ' || i,", "")
-    )
-    site.run_sql(site.url, fill.replace("INTO activity_logs", f"INTO activity_logs ({names})"))
+    fill = later(site, 1000, "id, account_id, status, amount, tags, created_at, closed_at")
+    site.run_sql(site.url, re.sub(r" 'note ' \|\| i,| concat\('note ', seq\),", "", fill))
     site.run()
     said = site.cli("archive", "list", "--schema").stdout
     assert "activity_logs with crm.activities, version 1: 4 rows in 1 batch" in said
