@@ -1,4 +1,4 @@
-"""What both dialects share: one ADBC connection, its statements, its failures in words that hold no secret."""
+"""What SQLite and PostgreSQL share: one ADBC connection, its statements, its failures in words that hold no secret."""
 
 from __future__ import annotations
 
