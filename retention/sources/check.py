@@ -77,7 +77,7 @@ def _not_a_clock(column: Column, record_class: RecordClass, dialect: str, *, exa
         return "which has not the digits of a time", ""
     if numbers and form == "YYYYMMDDHHMMSS":
         naive = True
-    elif numbers or days or column.kind is Kind.INSTANT:
+    elif numbers or column.kind is Kind.INSTANT or (column.kind is Kind.DATE and not exact):
         return None
     elif column.kind in _TEXTS and column.type != "uuid":
         naive = form != "YYYYMMDD"

@@ -57,7 +57,7 @@ def test_the_schema_becomes_classes(crm_url: str) -> None:
     logs = proposed["activity_logs"]
     assert (logs.created.name, logs.other_clocks, logs.tags) == ("created_at", ("closed_at",), TagColumn(column="tags"))
     assert [(one.table, one.key, one.question) for one in logs.dependents] == [
-        ("activity_comments", "activity_id", None)
+        ("activity_comments", ("activity_id",), None)
     ]
     assert proposed["events"].tags == TagTable(table="event_tags", record="event_id", tag="tag")
     assert proposed["orders"].key == ("shop", "number")
