@@ -1,4 +1,4 @@
-"""`keep_last` in SQL: how many of its group are newer is counted inside the statement that deletes.
+"""`keep_last` in SQL: whether enough of its group are newer is asked inside the statement that deletes.
 
 `policy/keep_last.py` is the meaning. The newest N of a group are never deleted by us, so it does not matter to a record which
 of its elders other batches have deleted; where somebody else deletes a newer one, more stay.
@@ -40,8 +40,9 @@ def is_among_last(
     if keep is None or clock is None:
         return sa.false()
     other = bound.aliased("newer")
-    newer = (
-        sa.select(sa.func.count())
+    # looked for, not counted: the search ends with the last that is needed, where counting would read every group once a record
+    enough = (
+        sa.select(raw("1"))
         .select_from(other.rows)
         .where(
             _same(bound, keep.per, other),
@@ -50,9 +51,11 @@ def is_among_last(
             matched(other),
         )
         .correlate_except(other.rows)
+        .limit(raw("1"))
+        .offset(raw(str(keep.count - 1)))
         .scalar_subquery()
     )
-    return sa.or_(bound.column(keep.per).is_(None), newer < raw(str(keep.count)))
+    return sa.or_(bound.column(keep.per).is_(None), enough.is_(None))
 
 
 def keep_last_problems(bound: BoundClass, policy: Policy) -> list[Problem]:
