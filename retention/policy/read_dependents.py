@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from retention.policy.dependent import Dependent, Then
-from retention.policy.document import Node
+from retention.policy.document import Items, Node
 from retention.policy.form import Form
 from retention.policy.read_where import read_where
 
@@ -17,8 +17,19 @@ def read_dependents(form: Form, node: Node) -> tuple[Dependent, ...]:
     """The dependents of one level, each with those below it. What could not be read is left empty."""
     example = "a block, as in {comments: {key: activity_id}}"
     return tuple(
-        _dependent(form, entry, table) for table, entry in form.free_block(node, '"dependents"', example).items()
+        _dependent(form, entry, table)
+        for table, reference in form.free_block(node, '"dependents"', example).items()
+        for entry in _references(form, reference, table)
     )
+
+
+def _references(form: Form, node: Node, table: str) -> tuple[Node, ...]:
+    """The one reference of the table to what is above it, or each of a list of several."""
+    if not isinstance(node, Items):
+        return (node,)
+    if not node.items:
+        form.refuse(node.mark, f'the dependent "{table}" is an empty list', "write a block for each of its references")
+    return node.items
 
 
 def _dependent(form: Form, node: Node, table: str) -> Dependent:

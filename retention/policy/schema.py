@@ -262,9 +262,11 @@ def _dependents(columns: Schema) -> Schema:
     }
     stays = {"required": ["then", "dependents"], "properties": {"then": {"enum": ["block", "detach"]}}}
     dependent = _block("A dependent table.", properties, required=["key"], **{"not": stays})
-    return _named(
-        "Table: the column that refers to the record; its rows go with the record.", r"^\S(.*\S)?$", dependent
+    several = {"type": "array", "items": dependent, "minItems": 1}
+    said = (
+        "Table: the column that refers to the record; its rows go with the record. A list, if it refers several times."
     )
+    return _named(said, r"^\S(.*\S)?$", {"anyOf": [dependent, several]})
 
 
 _NAME_PATTERN = "^[a-z][a-z0-9_-]{0,59}$"

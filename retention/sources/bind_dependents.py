@@ -172,6 +172,9 @@ def _undeclared(bound: BoundClass, above: BoundDependent | None, reference: Refe
             f"{where}, by a foreign key, so that each of its rows does, and not only those that `when` tells",
             f"leave `when` out under `dependents:`:  {line}",
         )
+    elif right := [one for one in declared if _is_reference(one, table)]:
+        every = ", ".join([*map(_said, right), f"{line.partition(': ')[2].removesuffix('}')}, then: block}}"])
+        yield f"{where}, as it does by {', '.join(right[0].key)}", _write(f"{reference.table}: [{every}]")
     elif declared:
         yield f"{where}, but it is declared with the key {', '.join(declared[0].key)}", _write(line)
     elif reference.table == table.name:
@@ -183,6 +186,22 @@ def _undeclared(bound: BoundClass, above: BoundDependent | None, reference: Refe
 
 def _write(line: str) -> str:
     return f"write under `dependents:`  {line}"
+
+
+def _is_reference(dependent: BoundDependent, above: Table) -> bool:
+    """Whether a foreign key is what is declared."""
+    said = dict(zip(dependent.key, dependent.of, strict=True))
+    return any(
+        dependent.table.is_named(one.table)
+        and said == dict(zip(one.columns, one.parent_columns or above.primary_key, strict=False))
+        for one in above.referenced_by
+    )
+
+
+def _said(dependent: BoundDependent) -> str:
+    """The declaration of a reference to the key, as it stands there."""
+    then = "" if dependent.then is Then.DELETE else f", then: {dependent.then.value}"
+    return f"{{key: {_listed(dependent.key)}{then}}}"
 
 
 def _line(

@@ -214,7 +214,8 @@ def _dependent(
     question: str | None
     if twice:
         question = (
-            f"{reference.table} refers to it a second time, by {', '.join(reference.columns)}; only one can be declared"
+            f"{reference.table} refers to it a second time, by {', '.join(reference.columns)}: a list under its name"
+            " says both, one of them with `then: block`"
         )
     elif blocks or is_part:
         question = None

@@ -66,5 +66,5 @@ def test_a_folder_that_holds_something_else_is_left_alone(demo: Retention, tmp_p
 
 def test_it_left_a_project_that_is_valid(demo: Retention) -> None:
     assert demo("validate").out.startswith("4 policies are valid: business-letters, ")
-    assert json.loads(demo("validate", "--json").out) == {"valid": True, "problems": []}
+    assert json.loads(demo("validate", "--json").out) == {"valid": True, "problems": [], "advice": []}
     assert demo("validate", "--offline").out.startswith("4 policies are valid")

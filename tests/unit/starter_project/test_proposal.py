@@ -188,7 +188,9 @@ def test_two_references_of_one_table_are_declared_once() -> None:
     users = proposal(table("users", DATED, by=(sender, receiver)), table("mails", DATED, to=(sender, receiver)))
     dependents = next(proposed for proposed in users.classes if proposed.table == "users").dependents
     assert [dependent.key for dependent in dependents] == [("sender_id",), ("receiver_id",)]
-    assert dependents[1].question == "mails refers to it a second time, by receiver_id; only one can be declared"
+    assert dependents[1].question == (
+        "mails refers to it a second time, by receiver_id: a list under its name says both, one of them with `then: block`"
+    )
 
 
 def test_a_record_that_refers_to_another_of_its_table_stays_until_it_is_gone() -> None:
