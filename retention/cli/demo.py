@@ -152,25 +152,14 @@ def _table(out: Console, done: CleanUp) -> None:
             plan.not_expired,
             plan.kept_by_other,
             plan.held,
-            plan.blocked,
             plan.no_clock,
             plan.future_clock,
             plan.matched,
         )
         for plan in done.plan.policies
     ]
-    names = (
-        "policy",
-        "went",
-        "not expired",
-        "another policy",
-        "held",
-        "blocked",
-        "no clock",
-        "future clock",
-        "matched",
-    )
-    out.print(grid(*names, rows=rows, right=range(1, 9)))
+    names = ("policy", "went", "not expired", "another policy", "held", "no clock", "future clock", "matched")
+    out.print(grid(*names, rows=rows, right=range(1, 8)))
 
 
 def _verdict(out: Console, what: str, findings: tuple[str, ...]) -> None:
