@@ -41,6 +41,14 @@ MUTATIONS = (
     ),
     Mutation(
         promise="P1",
+        name="MariaDB without its named locks",
+        file="retention/sources/mariadb.py",
+        old="            slots = random.sample(range(SLOTS), SLOTS)\n",
+        new="            continue\n",
+        test="tests/integration/sources/test_mariadb.py::test_several_batches_share_a_fence_and_a_hold_waits_for_each",
+    ),
+    Mutation(
+        promise="P1",
         name="a destruction without its fence",
         file="retention/disposition/destroy.py",
         old="        session.share_fence([batch.records, *engine.addresses(source)])\n",
@@ -78,6 +86,14 @@ MUTATIONS = (
         old="    return sa.and_(going, *(sa.not_(one) for one in blocked_by(bound).values()))\n",
         new="    return going\n",
         test=f"{_DEPENDENTS}::test_a_row_that_comes_between_plan_and_batch_blocks_too",
+    ),
+    Mutation(
+        promise="P3",
+        name="the deletion takes the last of a group",
+        file="retention/sources/predicate.py",
+        old="        sa.not_(among_last(bound, policy, as_of, zone)),\n",
+        new="",
+        test="tests/integration/disposition/test_keep_last.py::test_a_plan_says_how_many_and_a_run_leaves_just_these",
     ),
     Mutation(
         promise="P2",
@@ -242,5 +258,13 @@ MUTATIONS = (
         old="    if form.problems:\n        return None, sorted(form.problems)\n",
         new="",
         test="tests/proofs/test_bad_input.py::test_one_bad_file_keeps_every_policy_from_running",
+    ),
+    Mutation(
+        promise="P7",
+        name="rows that are hidden from the role are not asked for",
+        file="retention/sources/postgresql_rights.py",
+        old='    if session.rows(f"SELECT row_security_active({relation})") == [(True,)]:\n',
+        new="    if False:\n",
+        test="tests/integration/disposition/test_rights.py::test_a_right_that_is_missing_is_named_with_what_to_grant",
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +18,8 @@ from retention.disposition.recover import recover
 from retention.disposition.run import begin, perform, unfinished
 from retention.errors import InDoubt, RetentionError, SourceFailed
 from retention.ledger.batches import BatchState
-from retention.sources import adbc
+from retention.sources.adbc import AdbcSession
+from retention.sources.mariadb import MariadbSession
 
 #: more than one window of due records
 ROWS = 20_000
@@ -207,14 +209,14 @@ def test_what_was_prepared_before_the_run_was_taken_over_is_settled_and_nothing_
 ) -> None:
     sqlite_site.fill(ROWS)
     before = sqlite_site.everything()
-    real = adbc.AdbcSession.commit
+    real = AdbcSession.commit
 
-    def commit(session: adbc.AdbcSession) -> None:
+    def commit(session: AdbcSession) -> None:
         sqlite_site.control("UPDATE shard SET owner = 'elsewhere:1:1', owner_seen_at = '2026-01-01T00:00:00.000000Z'")
         real(session)
 
     with monkeypatch.context() as patch:
-        patch.setattr(adbc.AdbcSession, "commit", commit)
+        patch.setattr(AdbcSession, "commit", commit)
         with pytest.raises(RetentionError, match="taken over by another process"):
             sqlite_site.run()
     assert sqlite_site.asked("SELECT number, state FROM batch") == [(1, "committed")]
@@ -227,18 +229,21 @@ def test_what_was_prepared_before_the_run_was_taken_over_is_settled_and_nothing_
 
 def lossy(monkeypatch: pytest.MonkeyPatch, *, commits: bool) -> None:
     """The first COMMIT of a batch is answered by a broken connection, whether it happened or not."""
-    real = adbc.AdbcSession.commit
     lost = threading.Event()
 
-    def commit(session: adbc.AdbcSession) -> None:
-        if lost.is_set():
-            return real(session)
-        lost.set()
-        if commits:
-            real(session)
-        raise SourceFailed("crm: the connection was lost")
+    def losing(real: Callable[[Any], None]) -> Callable[[Any], None]:
+        def commit(session: Any) -> None:
+            if lost.is_set():
+                return real(session)
+            lost.set()
+            if commits:
+                real(session)
+            raise SourceFailed("crm: the connection was lost")
 
-    monkeypatch.setattr(adbc.AdbcSession, "commit", commit)
+        return commit
+
+    for kind in (AdbcSession, MariadbSession):
+        monkeypatch.setattr(kind, "commit", losing(kind.commit))
 
 
 @pytest.mark.parametrize("commits", [True, False])
