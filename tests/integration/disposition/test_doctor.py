@@ -31,6 +31,7 @@ INDEXES = (
     "CREATE INDEX a ON activity_logs (created_at)",
     "CREATE INDEX b ON activity_logs (closed_at)",
     "CREATE INDEX c ON activity_comments (activity_id)",
+    "CREATE INDEX f ON comment_files (comment_id)",
 )
 
 
@@ -189,7 +190,11 @@ def test_a_trigger_that_fires_on_deletion_or_insertion(well: Any) -> None:
 def test_a_role_without_rights(make_site: Callable[..., Any], tmp_path: Path, postgres_url: str, run_sql: Any) -> None:
     site = make_site(tmp_path, postgres_url, run_sql, comments=True)
     role = f"weak_{make_url(postgres_url).database}"
-    run_sql(postgres_url, f"CREATE ROLE {role} LOGIN", f"GRANT SELECT ON activity_logs, activity_comments TO {role}")
+    run_sql(
+        postgres_url,
+        f"CREATE ROLE {role} LOGIN",
+        f"GRANT SELECT ON activity_logs, activity_comments, comment_files TO {role}",
+    )
     run_sql(postgres_url, *INDEXES)
     url = make_url(postgres_url).set(username=role).render_as_string(hide_password=False)
     site.config.write_text(site.config.read_text().replace(postgres_url, url))
@@ -198,12 +203,14 @@ def test_a_role_without_rights(make_site: Callable[..., Any], tmp_path: Path, po
         assert [one.change for one in errors] == [
             f"GRANT DELETE ON public.activity_logs TO {role};",
             f"GRANT DELETE ON public.activity_comments TO {role};",
+            f"GRANT DELETE ON public.comment_files TO {role};",
         ]
         run_sql(postgres_url, *(one.change for one in errors))
         warnings = found(site, Level.WARNING)  # it can be deleted by now, and not be restored
         assert [one.change for one in warnings] == [
             f"GRANT INSERT ON public.activity_logs TO {role};",
             f"GRANT INSERT ON public.activity_comments TO {role};",
+            f"GRANT INSERT ON public.comment_files TO {role};",
         ]
         run_sql(postgres_url, *(one.change for one in warnings))
         assert found(site, Level.ERROR, Level.WARNING) == []

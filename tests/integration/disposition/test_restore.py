@@ -249,6 +249,7 @@ def test_a_dependent_that_is_no_longer_declared_is_not_forgotten(site: Any) -> N
         site.url,
         "CREATE TABLE other (id INTEGER PRIMARY KEY, activity_id INTEGER, body TEXT)",
         "DROP TABLE comment_files",
+        "DROP TABLE IF EXISTS comment_files",
         "DROP TABLE activity_comments",
     )
     with pytest.raises(Failed, match="activity_comments is no dependent of"):

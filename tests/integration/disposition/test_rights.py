@@ -34,7 +34,7 @@ def clerk(site_of_postgresql: Any) -> Iterator[str]:
     site.run_sql(
         site.url,
         f"CREATE ROLE {role} LOGIN",
-        f"GRANT SELECT, DELETE, INSERT ON activity_logs, activity_comments TO {role}",
+        f"GRANT SELECT, DELETE, INSERT ON activity_logs, activity_comments, comment_files TO {role}",
     )
     site.fill(ROWS)
     as_owner = site.config.read_text()

@@ -43,7 +43,18 @@ def parted(
     """The site with its records in partitions, and comments on them in partitions too, or without comments."""
     comments = request.param == "dependents"
     site = make_site(tmp_path, postgres_url, run_sql, comments=comments)
-    run_sql(postgres_url, *(("DROP TABLE activity_comments",) if comments else ()), "DROP TABLE activity_logs")
+    run_sql(
+        postgres_url,
+        *(
+            (
+                "DROP TABLE IF EXISTS comment_files",
+                "DROP TABLE activity_comments",
+            )
+            if comments
+            else ()
+        ),
+        "DROP TABLE activity_logs",
+    )
     run_sql(postgres_url, *PARTITIONED)
     if comments:
         run_sql(
@@ -153,7 +164,7 @@ def test_what_acts_on_one_partition_alone_is_seen(parted: Any) -> None:
 def test_a_record_whose_partition_is_gone_is_not_restored_and_the_partition_is_asked_for(parted: Any) -> None:
     parted.run()
     if parted.comments:
-        parted.run_sql(parted.url, "DROP TABLE activity_comments")
+        parted.run_sql(parted.url, "DROP TABLE IF EXISTS comment_files", "DROP TABLE activity_comments")
         parted.config.write_text(
             parted.config.read_text().replace("          activity_comments: {key: activity_id}\n", "")
         )
