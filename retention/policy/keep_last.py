@@ -24,7 +24,7 @@ class KeepLast:
 
 def is_later(one: object, other: object) -> bool:
     """Whether a clock's value is surely later than another of the same column."""
-    if type(one) is not type(other) or isinstance(one, bytes):
+    if one is None or type(one) is not type(other) or isinstance(one, bytes):
         return False
     if isinstance(one, str) and isinstance(other, str) and _form(one) != _form(other):
         return False

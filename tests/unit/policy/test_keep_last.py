@@ -33,6 +33,7 @@ AS_OF = datetime(2026, 10, 1, 2, tzinfo=UTC)
         ("2024-01-02 10:00+08:00", "2024-01-01 10:00:00.12", False),
         (b"2024-01-02", b"2024-01-01", False),
         (date(2024, 1, 2), None, False),
+        (None, None, False),
     ],
 )
 def test_only_what_is_surely_later_is_newer(one: object, other: object, later: bool) -> None:
