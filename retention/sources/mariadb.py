@@ -16,7 +16,6 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pymysql
 import sqlalchemy as sa
 from sqlalchemy.dialects.mysql.base import MySQLDialect
@@ -28,10 +27,10 @@ from retention.failpoint import failpoint
 from retention.sources import mariadb_types
 from retention.sources.column_entry import Travels
 from retention.sources.mariadb_arrow import arrow_table
-from retention.sources.mariadb_clock import double
 from retention.sources.mariadb_failures import failure
 from retention.sources.mariadb_rights import mariadb_lacks
 from retention.sources.mariadb_schema import read_actions, read_table, read_tables
+from retention.sources.mariadb_values import chunks, temporary_type
 from retention.sources.rights import Lack, Need
 from retention.sources.server import Server
 from retention.sources.source import Outcome, Session, Source, SourceBusy, fence_key, names
@@ -85,9 +84,6 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6, "TCP_US
 
 _IN_TRANSACTION = 1
 _TOO_LARGE = 1301
-
-#: bytes of one INSERT, well below the least max_allowed_packet in use
-_INSERT_BYTES = 512 * 2**10
 
 
 class MariadbSession(Session):
@@ -201,14 +197,14 @@ class MariadbSession(Session):
     def load_temporary(self, name: str, rows: pa.Table) -> None:
         quoted = self._source.quoted(name)
         self.execute(f"DROP TEMPORARY TABLE IF EXISTS {quoted}")
-        columns = [(self._source.quoted(one), _temporary_type(rows[one])) for one in rows.column_names]
+        columns = [(self._source.quoted(one), temporary_type(rows[one])) for one in rows.column_names]
         # a DELETE looks each record's key up in it
         short = len(columns) <= 3 and not any("TEXT" in kind or "BLOB" in kind for _, kind in columns)
         index = f", KEY ({', '.join(column for column, _ in columns)})" if short else ""
         declared = ", ".join(f"{column} {kind}" for column, kind in columns)
         self.execute(f"CREATE TEMPORARY TABLE {quoted} ({declared}{index}) ENGINE = InnoDB")
         self._temporary.add(quoted)
-        for values in _chunks(rows):
+        for values in chunks(rows):
             self.execute(f"INSERT INTO {quoted} VALUES {values}")
 
     def deleted_in_transaction(self, table: Table) -> int | None:
@@ -420,51 +416,3 @@ def _refuse_old(source: str, version: str, *, mariadb: bool) -> None:
             f"{source}: the server is {'MariaDB' if mariadb else 'MySQL'} {'.'.join(numbers)}",
             hint="MariaDB 10.6 or MySQL 8.0, or later, is needed",
         )
-
-
-def _temporary_type(values: pa.ChunkedArray) -> str:
-    kind = values.type
-    if pa.types.is_boolean(kind) or pa.types.is_integer(kind):
-        return "BIGINT"
-    if pa.types.is_floating(kind):
-        return "DOUBLE"
-    if pa.types.is_date(kind):
-        return "DATE"
-    if pa.types.is_timestamp(kind):
-        return "DATETIME(6)"
-    if pa.types.is_binary(kind):
-        return "LONGBLOB"
-    longest = pc.max(pc.utf8_length(values)).as_py() or 0
-    length = "LONGTEXT" if longest > 250 else f"VARCHAR({max(longest, 1)})"
-    return f"{length} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
-
-
-def _chunks(rows: pa.Table) -> list[str]:
-    """The rows as lists of VALUES, none longer than need be."""
-    chunks: list[list[str]] = []
-    room = 0
-    for values in zip(*(_literals(column) for column in rows.columns), strict=True):
-        text = f"({', '.join(values)})"
-        if len(text) > room:
-            chunks.append([])
-            room = _INSERT_BYTES
-        chunks[-1].append(text)
-        room -= len(text)
-    return [", ".join(chunk) for chunk in chunks]
-
-
-def _literals(values: pa.ChunkedArray) -> list[str]:
-    """Text and bytes by their bytes, which no character set and no quoting changes."""
-    kind = values.type
-    if pa.types.is_string(kind):
-        values = values.cast(pa.binary())
-        kind = values.type
-    if pa.types.is_binary(kind):
-        return ["NULL" if one is None else f"X'{one.hex()}'" for one in values.to_pylist()]
-    if pa.types.is_timestamp(kind):
-        values = values.cast(pa.timestamp("us"))
-    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-        return ["NULL" if one is None else f"'{one}'" for one in values.to_pylist()]
-    if pa.types.is_floating(kind):
-        return ["NULL" if one is None else double(one) for one in values.to_pylist()]
-    return ["NULL" if one is None else str(int(one)) for one in values.to_pylist()]
