@@ -28,9 +28,13 @@ def done(site: Any) -> Any:
 
 
 def files(site: Any) -> list[Path]:
-    """The records' file, their comments' and the manifest."""
-    found = sorted(path for path in site.folder.glob("archive/crm/**/*") if path.is_file())
-    assert [path.suffix for path in found] == [".parquet", ".json", ".parquet"]
+    """The records' file, the manifest, their comments' and the comments' files."""
+    every = [path for path in site.folder.glob("archive/crm/**/*") if path.is_file()]
+    [manifest] = [path for path in every if path.suffix == ".json"]
+    named = [manifest.parent / Path(one["path"]).name for one in json.loads(manifest.read_bytes())["files"]]
+    found = [named[0], manifest, *named[1:]]
+    assert sorted(found) == sorted(every)
+    assert len(found) == 4
     for path in found:
         path.chmod(0o640)
     return found
@@ -93,7 +97,7 @@ DAMAGE: dict[str, tuple[Callable[[list[Path]], object], tuple[int, ...]]] = {
     "records removed": (lambda paths: paths[0].unlink(), (0,)),
     "comments removed": (lambda paths: paths[2].unlink(), (2,)),
     "manifest removed": (lambda paths: paths[1].unlink(), (1,)),
-    "everything removed": (lambda paths: [path.unlink() for path in paths], (0, 1, 2)),
+    "everything removed": (lambda paths: [path.unlink() for path in paths], (0, 1, 2, 3)),
     "a copy under another name": (lambda paths: shutil.copy(paths[0], paths[0].with_name("copy.parquet")), ()),
     "replaced by a link": (_link, (0,)),
     "replaced by a folder": (lambda paths: (paths[0].unlink(), paths[0].mkdir()), (0,)),
