@@ -48,7 +48,7 @@ def test_the_life_of_a_copy(site: Any, s3_server: Any, versions: bool) -> None:
     run = site.run_long_ago()
     due = site.due_ids(ROWS)
     assert run.deleted == len(due) and site.ids().isdisjoint(due)
-    assert sorted(key.rpartition(".")[2] for key in keys(s3_server, bucket)) == ["json", "parquet", "parquet"]
+    assert sorted(key.rpartition(".")[2] for key in keys(s3_server, bucket)) == ["json", "parquet", "parquet", "parquet"]
     assert site.findings() == []
     assert site.archived() == dict.fromkeys(due, 1)
 
@@ -80,7 +80,7 @@ def test_copies_are_locked_until_keep_is_over(site: Any, s3_server: Any) -> None
     [(last,)] = site.asked("SELECT destroy_after FROM batch")
     until = datetime.combine(date.fromisoformat(str(last)) + timedelta(days=1), datetime.min.time(), UTC)
     found = [client.head_object(Bucket=bucket, Key=key) for key in keys(s3_server, bucket)]
-    assert [(one["ObjectLockMode"], one["ObjectLockRetainUntilDate"]) for one in found] == [("GOVERNANCE", until)] * 3
+    assert [(one["ObjectLockMode"], one["ObjectLockRetainUntilDate"]) for one in found] == [("GOVERNANCE", until)] * 4
 
     # somebody has set the control database's clock forward; the bucket's goes by the real time
     site.control("UPDATE batch SET destroy_after = '2026-01-01'")
