@@ -48,7 +48,12 @@ def test_the_life_of_a_copy(site: Any, s3_server: Any, versions: bool) -> None:
     run = site.run_long_ago()
     due = site.due_ids(ROWS)
     assert run.deleted == len(due) and site.ids().isdisjoint(due)
-    assert sorted(key.rpartition(".")[2] for key in keys(s3_server, bucket)) == ["json", "parquet", "parquet", "parquet"]
+    assert sorted(key.rpartition(".")[2] for key in keys(s3_server, bucket)) == [
+        "json",
+        "parquet",
+        "parquet",
+        "parquet",
+    ]
     assert site.findings() == []
     assert site.archived() == dict.fromkeys(due, 1)
 
