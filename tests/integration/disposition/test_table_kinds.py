@@ -17,7 +17,7 @@ from retention.disposition.run import begin, perform
 from retention.errors import PolicyFilesError, RetentionError, SchemaUnsafe, SourceFailed
 from retention.holds.scope import Keys
 from retention.sources.rights import Need, lacks
-from tests.integration.disposition.conftest import AS_OF, FILL, TABLES
+from tests.integration.disposition.conftest import AS_OF, DEPENDENTS, FILL, TABLES
 
 ROWS = 120
 
@@ -43,25 +43,15 @@ def parted(
     """The site with its records in partitions, and comments on them in partitions too, or without comments."""
     comments = request.param == "dependents"
     site = make_site(tmp_path, postgres_url, run_sql, comments=comments)
-    run_sql(
-        postgres_url,
-        *(
-            (
-                "DROP TABLE IF EXISTS comment_files",
-                "DROP TABLE activity_comments",
-            )
-            if comments
-            else ()
-        ),
-        "DROP TABLE activity_logs",
-    )
-    run_sql(postgres_url, *PARTITIONED)
+    dropped = ("DROP TABLE comment_files", "DROP TABLE activity_comments") if comments else ()
+    run_sql(postgres_url, *dropped, "DROP TABLE activity_logs", *PARTITIONED)
     if comments:
         run_sql(
             postgres_url,
-            TABLES["postgresql"][1].replace("id BIGINT PRIMARY KEY", "id BIGINT") + " PARTITION BY HASH (id)",
+            TABLES["postgresql"][1] + " PARTITION BY HASH (id)",
             "CREATE TABLE comments_0 PARTITION OF activity_comments FOR VALUES WITH (MODULUS 2, REMAINDER 0)",
             "CREATE TABLE comments_1 PARTITION OF activity_comments FOR VALUES WITH (MODULUS 2, REMAINDER 1)",
+            TABLES["postgresql"][3],
         )
     site.fill(ROWS)
     return site
@@ -164,11 +154,8 @@ def test_what_acts_on_one_partition_alone_is_seen(parted: Any) -> None:
 def test_a_record_whose_partition_is_gone_is_not_restored_and_the_partition_is_asked_for(parted: Any) -> None:
     parted.run()
     if parted.comments:
-        parted.run_sql(parted.url, "DROP TABLE IF EXISTS comment_files", "DROP TABLE activity_comments")
-        parted.config.write_text(
-            parted.config.read_text().replace("          activity_comments: {key: activity_id}\n", "")
-        )
-        parted.config.write_text(parted.config.read_text().replace("        dependents:\n", ""))
+        parted.run_sql(parted.url, "DROP TABLE comment_files", "DROP TABLE activity_comments")
+        parted.config.write_text(parted.config.read_text().replace(DEPENDENTS, ""))
     parted.run_sql(parted.url, "DROP TABLE logs_1")
     choice = restore.choose(parted.engine(), run=None, keys=("15",), where=(), address=None)
     with pytest.raises(SourceFailed, match=r"no partition of relation .* found for row") as caught:
