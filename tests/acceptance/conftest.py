@@ -18,6 +18,8 @@ from typing import IO, Any
 
 import pytest
 
+from tests.servers import forked
+
 
 @dataclass(frozen=True, kw_only=True)
 class Said:
@@ -46,19 +48,17 @@ class Retention:
     @property
     def line(self) -> str:
         """How a shell calls it."""
-        return shlex.join(COMMAND)
+        return shlex.join((sys.executable, "-m", "retention"))
 
     def __call__(
         self, *words: str, status: int = 0, stdin: str | bytes = "", environ: Mapping[str, str] | None = None
     ) -> Said:
         """Run it; whatever happens, no traceback may reach the person."""
-        done = subprocess.run(
-            [*COMMAND, *words],
+        done = forked.run(
+            words,
             cwd=self.folder,
             env=ENVIRON if environ is None else {**ENVIRON, **environ},
             input=stdin.encode() if isinstance(stdin, str) else stdin,
-            capture_output=True,
-            check=False,
         )
         said = Said(status=done.returncode, out=done.stdout.decode(), err=done.stderr.decode())
         told = f"retention {' '.join(words)}\nexit {said.status}\n{said.out}\n{said.err}"
@@ -68,8 +68,8 @@ class Retention:
 
     def start(self, *words: str, stdout: IO[str] | int = subprocess.PIPE) -> subprocess.Popen[str]:
         """Start it and go on."""
-        return subprocess.Popen(
-            [*COMMAND, *words],
+        return forked.command(
+            words,
             cwd=self.folder,
             env=ENVIRON,
             stdin=subprocess.DEVNULL,
@@ -87,7 +87,6 @@ class Retention:
 #: a status that a test does not ask for
 ANY = -1
 
-COMMAND = (sys.executable, "-m", "retention")
 #: plain output of a fixed width, whatever the terminal of whoever runs the tests
 ENVIRON = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "FORCE_COLOR")}
 

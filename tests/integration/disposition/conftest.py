@@ -33,6 +33,7 @@ from retention.ledger import batches, slots
 from retention.ledger.control import Control
 from retention.ledger.slots import SlotState
 from retention.sources.open import open_source
+from tests.servers import forked
 
 AS_OF = datetime(2026, 10, 1, 2, tzinfo=UTC)
 
@@ -297,19 +298,12 @@ class Site:
 
     def cli(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """A command of its own process."""
-        return subprocess.run(
-            [sys.executable, "-m", "retention", *words, "--config", str(self.config)],
-            capture_output=True,
-            text=True,
-            env={**os.environ, **(env or {})},
-            timeout=120,
-            check=False,
-        )
+        return forked.run([*words, "--config", str(self.config)], text=True, env={**os.environ, **(env or {})})
 
     def start(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """A command that goes on while the test does."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "retention", *words, "--config", str(self.config)],
+        process = forked.command(
+            [*words, "--config", str(self.config)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -6,7 +6,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from retention.disposition import clock
+from tests.servers import forked
 
 if TYPE_CHECKING:
     from tests.integration.scheduling.conftest import Site
@@ -24,9 +24,8 @@ DUE = [number for number in range(1, ROWS + 1) if number % 3]
 
 
 def command(site: Site, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
-    call = [sys.executable, "-m", "retention", *words, "--config", str(site.config)]
     shown = {**os.environ, **clock.set_by_this_process(site.ahead), **env}
-    return subprocess.run(call, capture_output=True, text=True, env=shown, check=False)
+    return forked.run([*words, "--config", str(site.config)], text=True, env=shown)
 
 
 def killed_at(site: Site, point: str, *words: str) -> None:

@@ -36,6 +36,7 @@ from retention.scheduling.ticker import Ticker
 from retention.watching.metrics import exposition
 from retention.watching.read import read_status
 from retention.watching.status import Status
+from tests.servers import forked
 
 if TYPE_CHECKING:
     from tests.integration.scheduling.conftest import Site
@@ -76,9 +77,8 @@ def told(site: Site, *words: str) -> subprocess.CompletedProcess[str]:
 
 def spoken(site: Site, *words: str) -> subprocess.CompletedProcess[str]:
     """Any command, by the site's clock."""
-    call = [sys.executable, "-m", "retention", *words, "--config", str(site.config)]
     env = {**os.environ, **clock.set_by_this_process(site.ahead), "COLUMNS": "200"}
-    return subprocess.run(call, capture_output=True, text=True, env=env)
+    return forked.run([*words, "--config", str(site.config)], text=True, env=env)
 
 
 def test_a_run_in_progress_whose_process_was_killed(due: Site) -> None:

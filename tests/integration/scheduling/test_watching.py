@@ -27,6 +27,7 @@ from retention.ledger import observations, pauses, workers
 from retention.ledger.pauses import Pause
 from retention.watching.metrics import exposition
 from retention.watching.read import read_status
+from tests.servers import forked
 
 if TYPE_CHECKING:
     from tests.integration.scheduling.conftest import Site
@@ -41,8 +42,7 @@ def small(make_site: Callable[..., Site], sqlite_url: str) -> Site:
 
 
 def command(site: Site, *words: str) -> subprocess.CompletedProcess[str]:
-    call = [sys.executable, "-m", "retention", *words, "--config", str(site.config)]
-    return subprocess.run(call, capture_output=True, text=True)
+    return forked.run([*words, "--config", str(site.config)], text=True)
 
 
 def values(text: bytes) -> dict[tuple[str, ...], float]:
