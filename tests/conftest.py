@@ -141,13 +141,7 @@ _URLS = {"sqlite": "sqlite_url", "postgresql": "postgres_url", "mysql": "mariadb
 
 
 #: what does not run on MariaDB yet: parts of it speak of the other two alone
-_WITHOUT_MARIADB = (
-    "tests/proofs/", "tests/integration/scheduling/",
-    "tests/integration/disposition/test_claims.py",
-    "tests/integration/disposition/test_faults.py",
-    "tests/integration/disposition/test_policies_changed.py", "tests/integration/disposition/test_rights.py",
-    "tests/integration/disposition/test_s3.py", "tests/integration/disposition/test_shift.py",
-)  # fmt: skip
+_WITHOUT_MARIADB = ("tests/proofs/", "tests/integration/scheduling/")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from retention.sources.rights import Lack, Need
@@ -14,39 +15,90 @@ if TYPE_CHECKING:
     from retention.sources.table import Table
 
 _NAME = r'\*|"(?:[^"]|"")*"|`(?:[^`]|``)*`'
-_GRANT = re.compile(rf"GRANT (?P<rights>.+) ON (?:TABLE )?(?P<schema>{_NAME})\.(?P<table>{_NAME}) TO ")
+_GRANT = re.compile(
+    rf"GRANT (?P<rights>.+) ON (?:TABLE )?(?P<schema>{_NAME})\.(?P<table>{_NAME}) TO (?P<user>PUBLIC|{_NAME}(?P<host>@)?)"
+)
 #: a right on some columns alone is none on the table
-_RIGHT = re.compile(r"([A-Z ]+?)( \([^)]*\))?(?:, |$)")
+_RIGHT = re.compile(r"([A-Z_ ]+?)( \([^)]*\))?(?:, |$)")
+
+
+class _To(Enum):
+    """Whose a grant is. What each of them has adds up; the roles in effect count as one."""
+
+    USER = "user"
+    ROLE = "role"
+    PUBLIC = "public"
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Grant:
+    to: _To
     rights: frozenset[str]
     schema: str
     table: str
 
-    def covers(self, right: str, schema: str, table: str | None) -> bool:
-        within = self.table == "*" or self.table == table
-        return bool(self.rights & {right, "ALL PRIVILEGES"}) and within and _fits(self.schema, schema)
+    def has(self, right: str) -> bool:
+        return bool(self.rights & {right, "ALL PRIVILEGES"})
+
+    def is_of_all(self) -> bool:
+        return self.schema == "*"
+
+    def is_of_table(self, schema: str, table: str | None) -> bool:
+        return self.table != "*" and (self.schema, self.table) == (schema, table)
+
+    def is_of_schema(self, schema: str) -> bool:
+        return self.schema != "*" and self.table == "*" and _fits(self.schema, schema)
+
+
+class _Grants:
+    """All that the session has been granted."""
+
+    def __init__(self, lines: Sequence[str], *, mariadb: bool) -> None:
+        self._mariadb = mariadb
+        self._all = [grant for line in lines if (grant := _read(line)) is not None]
+
+    def anywhere(self, right: str) -> bool:
+        """Whether it is granted on the whole server."""
+        return any(grant.has(right) for grant in self._all if grant.is_of_all())
+
+    def on(self, right: str, schema: str, table: str | None = None) -> bool:
+        """Whether it is granted on the table, on its database or on all of them."""
+        return (
+            self.anywhere(right)
+            or any(grant.has(right) for grant in self._all if grant.is_of_table(schema, table))
+            or any(self._on_schema(right, schema, to) for to in _To)
+        )
+
+    def pattern(self, schema: str) -> str:
+        """How a further right on the database is to be granted, so that it neither hides what there is nor is hidden."""
+        found = self._deciding(schema, _To.USER)
+        return found[0].schema if found else re.sub(r"[\\%_]", r"\\\g<0>", schema)
+
+    def _on_schema(self, right: str, schema: str, to: _To) -> bool:
+        found = self._deciding(schema, to)
+        return bool(found) and all(grant.has(right) for grant in found)
+
+    def _deciding(self, schema: str, to: _To) -> list[_Grant]:
+        """Of the grants on databases whose pattern fits, the server goes by one alone: MariaDB by the first that it lists.
+        MySQL lists them by name; there none of them may lack a right."""
+        fitting = [grant for grant in self._all if grant.to is to and grant.is_of_schema(schema)]
+        return fitting[:1] if self._mariadb else fitting
 
 
 def mariadb_lacks(session: Session, tables: Sequence[Table], need: Need) -> Iterator[Lack]:
     """What the session's user, with its roles in effect, lacks for ``need`` on ``tables``."""
-    [(user, database, read_only)] = session.rows("SELECT current_user() AS a, database() AS b, @@read_only AS c")
-    grants = [grant for (line,) in session.rows("SHOW GRANTS") if (grant := _read(line)) is not None]
+    [(user, database, read_only, version)] = session.rows(
+        "SELECT current_user() AS a, database() AS b, @@read_only AS c, version() AS d"
+    )
+    grants = _Grants([line for (line,) in session.rows("SHOW GRANTS")], mariadb="mariadb" in version.lower())
     to = _account(user)
-
-    def may(right: str, schema: str, table: str | None = None) -> bool:
-        return any(grant.covers(right, schema, table) for grant in grants)
-
-    above = any(may(right, "") for right in ("SUPER", "READ_ONLY ADMIN", "READ ONLY ADMIN"))
-    if read_only and not above:
+    if read_only and not any(grants.anywhere(right) for right in _above_read_only(version)):
         what = f"the server of database {database} is read-only"
         yield Lack(what=what, remedy="name the server that is written to in the source's url")
-    if not may("CREATE TEMPORARY TABLES", database):
+    if not grants.on("CREATE TEMPORARY TABLES", database):
         yield Lack(
             what=f"user {user} may not create temporary tables in database {database}",
-            remedy=f"GRANT CREATE TEMPORARY TABLES ON {_quoted(database)}.* TO {to};",
+            remedy=f"GRANT CREATE TEMPORARY TABLES ON {_quoted(grants.pattern(database))}.* TO {to};",
         )
     for table in tables:
         schema = str(table.schema)
@@ -56,7 +108,7 @@ def mariadb_lacks(session: Session, tables: Sequence[Table], need: Need) -> Iter
             # who may not, sees none where there are some
             ("TRIGGER", f"may not see the triggers of {table.name}, which may delete what was not archived"),
         ):
-            if not may(right, schema, table.bare_name):
+            if not grants.on(right, schema, table.bare_name):
                 yield Lack(what=f"user {user} {told}", remedy=f"GRANT {right} ON {place} TO {to};")
 
 
@@ -66,7 +118,16 @@ def _read(line: str) -> _Grant | None:
     if match is None:
         return None
     rights = frozenset(right for right, columns in _RIGHT.findall(match["rights"]) if not columns)
-    return _Grant(rights=rights, schema=_bare(match["schema"]), table=_bare(match["table"]))
+    to = _To.PUBLIC if match["user"] == "PUBLIC" else _To.USER if match["host"] else _To.ROLE
+    return _Grant(to=to, rights=rights, schema=_bare(match["schema"]), table=_bare(match["table"]))
+
+
+def _above_read_only(version: str) -> tuple[str, ...]:
+    """The rights with which a user writes to a server that is read-only to others."""
+    if "mariadb" not in version.lower():
+        return ("SUPER", "CONNECTION_ADMIN")
+    numbers = tuple(int(one) for one in version.removeprefix("5.5.5-").split("-")[0].split(".")[:2])
+    return ("READ_ONLY ADMIN",) if numbers >= (10, 11) else ("READ_ONLY ADMIN", "SUPER")
 
 
 def _bare(name: str) -> str:
@@ -74,9 +135,7 @@ def _bare(name: str) -> str:
 
 
 def _fits(pattern: str, schema: str) -> bool:
-    """A database in a grant is a pattern of LIKE."""
-    if pattern == "*":
-        return True
+    """The database of a grant on all of its tables is a pattern of LIKE."""
     parts = re.findall(r"\\(.)|(%)|(_)|(.)", pattern, re.DOTALL)
     expression = "".join(
         ".*" if many else "." if one else re.escape(escaped or plain) for escaped, many, one, plain in parts

@@ -65,14 +65,15 @@ def read_table(session: Session, name: str, literal: Callable[[str], str]) -> Ta
 
 
 def read_actions(session: Session, literal: Callable[[str], str], tables: Sequence[Table] | None) -> Mapping[str, str]:
-    """See `Session.actions`. A user without the right TRIGGER sees none of them, which `mariadb_lacks` refuses."""
+    """See `Session.actions`. A user without the right TRIGGER sees none of them, or not what they do: `mariadb_lacks`
+    refuses."""
     schemas = ["database()"] if tables is None else sorted({literal(str(one.schema)) for one in tables})
     [(here,)] = session.rows("SELECT database() AS a")
     marks: dict[str, list[str]] = {}
     for schema in schemas:
         for owner, table, mark in session.rows(
             "SELECT event_object_schema AS a, event_object_table AS b,"
-            " concat('t', trigger_name, ' ', event_manipulation, ' ', sha2(action_statement, 256)) AS c"
+            " concat('t', trigger_name, ' ', event_manipulation, ' ', sha2(coalesce(action_statement, ''), 256)) AS c"
             f" FROM information_schema.triggers WHERE event_object_schema = {schema}"
             " UNION ALL SELECT unique_constraint_schema, referenced_table_name,"
             " concat('r', table_name, ' ', constraint_name, ' ', delete_rule)"

@@ -15,98 +15,181 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import make_url
 
-from retention.config import load_project
+from retention.config import SourceConfig, load_project
 from retention.demo import postgres
 from retention.disposition import restore
 from retention.disposition.engine import Engine
 from retention.errors import RightMissing, SourceFailed
+from retention.sources.open import open_source
 from retention.sources.rights import Need, lacks
 from tests.readonly import nobody
+from tests.servers.mariadb import MariadbServer
 
 ROWS = 100
 
 
+@pytest.fixture(params=["postgresql", "mysql"])
+def server(request: pytest.FixtureRequest) -> str:
+    """The dialects whose databases have users; a test that is about one of them says which, by indirect parametrization."""
+    return str(request.param)
+
+
 @pytest.fixture
-def clerk(site_of_postgresql: Any) -> Iterator[str]:
+def owned(request: pytest.FixtureRequest, server: str, tmp_path: Path, run_sql: Any) -> Any:
+    """The site with comments, as its owner has it, who may do everything."""
+    url = request.getfixturevalue("postgres_url" if server == "postgresql" else "mariadb_url")
+    return request.getfixturevalue("make_site")(tmp_path, url, run_sql, comments=True)
+
+
+@pytest.fixture
+def clerk(owned: Any, server: str) -> Iterator[str]:
     """A role that has all that docs/operations.md asks for, and the site runs as it."""
-    site = site_of_postgresql
     role = f"clerk_{uuid.uuid4().hex[:8]}"
-    site.run_sql(
-        site.url,
-        f"CREATE ROLE {role} LOGIN",
-        f"GRANT SELECT, DELETE, INSERT ON activity_logs, activity_comments, comment_files TO {role}",
-    )
-    site.fill(ROWS)
-    as_owner = site.config.read_text()
-    url = make_url(site.url).set(username=role).render_as_string(hide_password=False)
-    site.config.write_text(as_owner.replace(site.url, url))
+    grants, ends = {
+        "postgresql": (
+            [
+                f"CREATE ROLE {role} LOGIN",
+                f"GRANT SELECT, DELETE, INSERT ON activity_logs, activity_comments, comment_files TO {role}",
+            ],
+            [f"REASSIGN OWNED BY {role} TO postgres", f"DROP OWNED BY {role}", f"DROP ROLE {role}"],
+        ),
+        "mysql": (
+            [
+                f"CREATE USER {role}",
+                f"GRANT CREATE TEMPORARY TABLES ON {database(owned)}.* TO {role}",
+                *(
+                    f"GRANT SELECT, DELETE, INSERT, TRIGGER ON {database(owned)}.{table} TO {role}"
+                    for table in owned.tables
+                ),
+            ],
+            [f"DROP USER {role}"],
+        ),
+    }[server]
+    owned.run_sql(owned.url, *grants)
+    owned.fill(ROWS)
+    as_owner = owned.config.read_text()
+    url = make_url(owned.url).set(username=role).render_as_string(hide_password=False)
+    owned.config.write_text(as_owner.replace(owned.url, url))
     yield role
-    site.run_sql(site.url, f"REASSIGN OWNED BY {role} TO postgres", f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+    owned.run_sql(owned.url, *ends)
 
 
-@pytest.fixture
-def site_of_postgresql(
-    request: pytest.FixtureRequest, tmp_path: Path, postgres_url: str, run_sql: Any
-) -> Iterator[Any]:
-    """The site with comments, on PostgreSQL alone."""
-    make = request.getfixturevalue("make_site")
-    yield make(tmp_path, postgres_url, run_sql, comments=True)
+def database(site: Any) -> str:
+    return str(make_url(site.url).database)
 
 
 #: what is taken from a role that has all it needs -> what is said, and the remedy
 TAKEN = {
-    "to read the table": (
-        "REVOKE SELECT ON activity_logs FROM {role}",
-        "role {role} may not SELECT activity_logs",
-        "GRANT SELECT ON public.activity_logs TO {role};",
-    ),
-    "to read one column": (
-        "REVOKE SELECT ON activity_logs FROM {role};"
-        "GRANT SELECT (id, account_id, status, amount, tags, created_at, closed_at) ON activity_logs TO {role}",
-        "role {role} may not SELECT note of activity_logs",
-        "GRANT SELECT ON public.activity_logs TO {role};",
-    ),
-    "to read a dependent": (
-        "REVOKE SELECT ON activity_comments FROM {role}",
-        "role {role} may not SELECT activity_comments",
-        "GRANT SELECT ON public.activity_comments TO {role};",
-    ),
-    "to delete": (
-        "REVOKE DELETE ON activity_logs FROM {role}",
-        "role {role} may not DELETE activity_logs",
-        "GRANT DELETE ON public.activity_logs TO {role};",
-    ),
-    "to delete a dependent": (
-        "REVOKE DELETE ON activity_comments FROM {role}",
-        "role {role} may not DELETE activity_comments",
-        "GRANT DELETE ON public.activity_comments TO {role};",
-    ),
-    "to see every row": (
-        "ALTER TABLE activity_logs ENABLE ROW LEVEL SECURITY;CREATE POLICY half ON activity_logs USING (id > 50)",
-        "row-level security hides rows of activity_logs from role {role}",
-        "ALTER ROLE {role} BYPASSRLS;",
-    ),
-    "to see every row of a dependent": (
-        "ALTER TABLE activity_comments ENABLE ROW LEVEL SECURITY",
-        "row-level security hides rows of activity_comments from role {role}",
-        "ALTER ROLE {role} BYPASSRLS;",
-    ),
-    "to see every row of its own table": (
-        "ALTER TABLE activity_logs OWNER TO {role}; ALTER TABLE activity_logs ENABLE ROW LEVEL SECURITY;"
-        "ALTER TABLE activity_logs FORCE ROW LEVEL SECURITY",
-        "row-level security hides rows of activity_logs from role {role}",
-        "ALTER ROLE {role} BYPASSRLS;",
-    ),
-    "temporary tables": (
-        "REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC",
-        "role {role} may not create temporary tables in database {database}",
-        "GRANT TEMPORARY ON DATABASE {database} TO {role};",
-    ),
-    "locks": (
-        "REVOKE EXECUTE ON FUNCTION pg_advisory_xact_lock_shared(bigint) FROM PUBLIC",
-        "role {role} may not call pg_advisory_xact_lock_shared(bigint)",
-        "GRANT EXECUTE ON FUNCTION pg_advisory_xact_lock_shared(bigint) TO {role};",
-    ),
+    "postgresql": {
+        "to read the table": (
+            "REVOKE SELECT ON activity_logs FROM {role}",
+            "role {role} may not SELECT activity_logs",
+            "GRANT SELECT ON public.activity_logs TO {role};",
+        ),
+        "to read one column": (
+            "REVOKE SELECT ON activity_logs FROM {role};"
+            "GRANT SELECT (id, account_id, status, amount, tags, created_at, closed_at) ON activity_logs TO {role}",
+            "role {role} may not SELECT note of activity_logs",
+            "GRANT SELECT ON public.activity_logs TO {role};",
+        ),
+        "to read a dependent": (
+            "REVOKE SELECT ON activity_comments FROM {role}",
+            "role {role} may not SELECT activity_comments",
+            "GRANT SELECT ON public.activity_comments TO {role};",
+        ),
+        "to delete": (
+            "REVOKE DELETE ON activity_logs FROM {role}",
+            "role {role} may not DELETE activity_logs",
+            "GRANT DELETE ON public.activity_logs TO {role};",
+        ),
+        "to delete a dependent": (
+            "REVOKE DELETE ON activity_comments FROM {role}",
+            "role {role} may not DELETE activity_comments",
+            "GRANT DELETE ON public.activity_comments TO {role};",
+        ),
+        "to see every row": (
+            "ALTER TABLE activity_logs ENABLE ROW LEVEL SECURITY;CREATE POLICY half ON activity_logs USING (id > 50)",
+            "row-level security hides rows of activity_logs from role {role}",
+            "ALTER ROLE {role} BYPASSRLS;",
+        ),
+        "to see every row of a dependent": (
+            "ALTER TABLE activity_comments ENABLE ROW LEVEL SECURITY",
+            "row-level security hides rows of activity_comments from role {role}",
+            "ALTER ROLE {role} BYPASSRLS;",
+        ),
+        "to see every row of its own table": (
+            "ALTER TABLE activity_logs OWNER TO {role}; ALTER TABLE activity_logs ENABLE ROW LEVEL SECURITY;"
+            "ALTER TABLE activity_logs FORCE ROW LEVEL SECURITY",
+            "row-level security hides rows of activity_logs from role {role}",
+            "ALTER ROLE {role} BYPASSRLS;",
+        ),
+        "temporary tables": (
+            "REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC",
+            "role {role} may not create temporary tables in database {database}",
+            "GRANT TEMPORARY ON DATABASE {database} TO {role};",
+        ),
+        "locks": (
+            "REVOKE EXECUTE ON FUNCTION pg_advisory_xact_lock_shared(bigint) FROM PUBLIC",
+            "role {role} may not call pg_advisory_xact_lock_shared(bigint)",
+            "GRANT EXECUTE ON FUNCTION pg_advisory_xact_lock_shared(bigint) TO {role};",
+        ),
+    },
+    "mysql": {
+        "to read the table": (
+            "REVOKE SELECT ON {database}.activity_logs FROM {role}",
+            "user {role}@% may not SELECT activity_logs",
+            "GRANT SELECT ON `{database}`.`activity_logs` TO '{role}'@'%';",
+        ),
+        "to read one column": (
+            "REVOKE SELECT ON {database}.activity_logs FROM {role};"
+            "GRANT SELECT (id, account_id, status, amount, tags, created_at, closed_at) ON {database}.activity_logs TO {role}",
+            "user {role}@% may not SELECT activity_logs",
+            "GRANT SELECT ON `{database}`.`activity_logs` TO '{role}'@'%';",
+        ),
+        "to read a dependent": (
+            "REVOKE SELECT ON {database}.activity_comments FROM {role}",
+            "user {role}@% may not SELECT activity_comments",
+            "GRANT SELECT ON `{database}`.`activity_comments` TO '{role}'@'%';",
+        ),
+        "to delete": (
+            "REVOKE DELETE ON {database}.activity_logs FROM {role}",
+            "user {role}@% may not DELETE activity_logs",
+            "GRANT DELETE ON `{database}`.`activity_logs` TO '{role}'@'%';",
+        ),
+        "to delete a dependent of the second level": (
+            "REVOKE DELETE ON {database}.comment_files FROM {role}",
+            "user {role}@% may not DELETE comment_files",
+            "GRANT DELETE ON `{database}`.`comment_files` TO '{role}'@'%';",
+        ),
+        "to see triggers": (
+            "REVOKE TRIGGER ON {database}.activity_logs FROM {role}",
+            "user {role}@% may not see the triggers of activity_logs",
+            "GRANT TRIGGER ON `{database}`.`activity_logs` TO '{role}'@'%';",
+        ),
+        "to see the triggers of a dependent": (
+            "REVOKE TRIGGER ON {database}.activity_comments FROM {role}",
+            "user {role}@% may not see the triggers of activity_comments",
+            "GRANT TRIGGER ON `{database}`.`activity_comments` TO '{role}'@'%';",
+        ),
+        "temporary tables": (
+            "REVOKE CREATE TEMPORARY TABLES ON {database}.* FROM {role}",
+            "user {role}@% may not create temporary tables in database {database}",
+            "GRANT CREATE TEMPORARY TABLES ON `{pattern}`.* TO '{role}'@'%';",
+        ),
+        # of several grants whose patterns fit, the server goes by one alone
+        "what a wider grant has and a narrower one has not": (
+            "REVOKE TRIGGER ON {database}.activity_logs FROM {role};GRANT TRIGGER ON `test%`.* TO {role}",
+            "user {role}@% may not see the triggers of activity_logs",
+            "GRANT TRIGGER ON `{database}`.`activity_logs` TO '{role}'@'%';",
+        ),
+        # and the name of a database before that of a table is no pattern
+        "what it has on a table of a database of almost that name": (
+            "REVOKE TRIGGER ON {database}.activity_logs FROM {role};CREATE DATABASE {other};"
+            "CREATE TABLE {other}.activity_logs (id INT);GRANT TRIGGER ON {other}.activity_logs TO {role};DROP DATABASE {other}",
+            "user {role}@% may not see the triggers of activity_logs",
+            "GRANT TRIGGER ON `{database}`.`activity_logs` TO '{role}'@'%';",
+        ),
+    },
 }
 
 
@@ -122,11 +205,14 @@ def refused_everywhere(site: Any, message: str, remedy: str) -> None:
     assert site.asked("SELECT count(*) FROM batch") == [(0,)]
 
 
-@pytest.mark.parametrize("what", TAKEN)
-def test_a_right_that_is_missing_is_named_with_what_to_grant(site_of_postgresql: Any, clerk: str, what: str) -> None:
-    site = site_of_postgresql
-    names = {"role": clerk, "database": make_url(site.url).database}
-    take, message, remedy = (text.format(**names) for text in TAKEN[what])
+@pytest.mark.parametrize(
+    ("server", "what"), [(server, what) for server, taken in TAKEN.items() for what in taken], indirect=["server"]
+)
+def test_a_right_that_is_missing_is_named_with_what_to_grant(owned: Any, clerk: str, server: str, what: str) -> None:
+    site = owned
+    named = database(site)
+    names = {"role": clerk, "database": named, "pattern": named.replace("_", r"\_"), "other": f"_{named[1:]}"}
+    take, message, remedy = (text.format(**names) for text in TAKEN[server][what])
     site.run_sql(site.url, *take.split(";"))
     refused_everywhere(site, message, remedy)
     [(left,)] = owner_rows(site, "SELECT count(*) FROM activity_logs")
@@ -135,8 +221,8 @@ def test_a_right_that_is_missing_is_named_with_what_to_grant(site_of_postgresql:
     assert site.plan().due == len(site.due_ids(ROWS))
 
 
-def test_a_role_with_what_the_documentation_asks_for_can_do_it_all(site_of_postgresql: Any, clerk: str) -> None:
-    site = site_of_postgresql
+def test_a_role_with_what_the_documentation_asks_for_can_do_it_all(owned: Any, clerk: str) -> None:
+    site = owned
     assert site.engine().problems() == []
     due = site.due_ids(ROWS)
     site.run()
@@ -146,8 +232,9 @@ def test_a_role_with_what_the_documentation_asks_for_can_do_it_all(site_of_postg
     assert site.ids() == set(range(1, ROWS + 1)) - due | {15}
 
 
-def test_a_role_that_owns_its_table_sees_every_row_although_others_do_not(site_of_postgresql: Any, clerk: str) -> None:
-    site = site_of_postgresql
+@pytest.mark.parametrize("server", ["postgresql"], indirect=True)
+def test_a_role_that_owns_its_table_sees_every_row_although_others_do_not(owned: Any, clerk: str) -> None:
+    site = owned
     site.run_sql(
         site.url,
         f"ALTER TABLE activity_logs OWNER TO {clerk}",
@@ -156,8 +243,9 @@ def test_a_role_that_owns_its_table_sees_every_row_although_others_do_not(site_o
     assert site.plan().due == len(site.due_ids(ROWS))
 
 
-def test_a_schema_that_may_not_be_used(site_of_postgresql: Any, clerk: str) -> None:
-    site = site_of_postgresql
+@pytest.mark.parametrize("server", ["postgresql"], indirect=True)
+def test_a_schema_that_may_not_be_used(owned: Any, clerk: str) -> None:
+    site = owned
     site.run_sql(
         site.url,
         "CREATE SCHEMA app",
@@ -170,34 +258,49 @@ def test_a_schema_that_may_not_be_used(site_of_postgresql: Any, clerk: str) -> N
     refused_everywhere(site, message, f"GRANT USAGE ON SCHEMA app TO {clerk};")
 
 
-def test_a_restore_needs_the_right_to_insert_before_it_places_its_hold(site_of_postgresql: Any, clerk: str) -> None:
-    site = site_of_postgresql
+def test_a_restore_needs_the_right_to_insert_before_it_places_its_hold(owned: Any, clerk: str) -> None:
+    site = owned
     site.run()
     site.run_sql(site.url, f"REVOKE INSERT ON activity_comments FROM {clerk}")
     choice = restore.choose(site.engine(), run=None, keys=("15",), where=(), address=None)
-    with pytest.raises(RightMissing, match=f"role {clerk} may not INSERT activity_comments"):
+    with pytest.raises(RightMissing, match=f"{clerk}(@%)? may not INSERT activity_comments"):
         restore.restore(site.engine(), choice, reason="asked for")
     assert site.asked("SELECT count(*) FROM hold") == [(0,)]
 
 
 def test_a_right_that_is_taken_between_plan_and_batch_fails_with_nothing_gone(
-    site_of_postgresql: Any, clerk: str, monkeypatch: pytest.MonkeyPatch
+    owned: Any, clerk: str, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    site = site_of_postgresql
+    site = owned
     monkeypatch.setattr(Engine, "deletable", Engine.checked)  # as if it was asked a moment before
     site.run_sql(site.url, f"REVOKE DELETE ON activity_logs FROM {clerk}")
-    with pytest.raises(SourceFailed, match="permission denied for table activity_logs") as caught:
+    denied = "permission denied for table" if server == "postgresql" else "DELETE command denied to user .* for table"
+    with pytest.raises(SourceFailed, match=f"{denied} .*activity_logs") as caught:
         site.run()
     assert "grant" in caught.value.hint
     assert len(site.ids()) == ROWS
 
 
 def owner_rows(site: Any, statement: str) -> list[tuple[Any, ...]]:
-    import adbc_driver_postgresql.dbapi
+    session = open_source(SourceConfig(name="crm", url=site.url, classes={})).session()
+    try:
+        return session.rows(statement)
+    finally:
+        session.close()
 
-    with adbc_driver_postgresql.dbapi.connect(site.url) as connection, connection.cursor() as cursor:
-        cursor.execute(statement)
-        return list(cursor.fetchall())
+
+@pytest.mark.parametrize("server", ["mysql"], indirect=True)
+def test_a_server_that_is_read_only(owned: Any, clerk: str, mariadb_server: MariadbServer) -> None:
+    """Whoever may write nevertheless, as administrators may, is not kept from it."""
+    with mariadb_server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SET GLOBAL read_only = 1")
+        try:
+            told = f"the server of database {database(owned)} is read-only"
+            refused_everywhere(owned, told, "name the server that is written to in the source's url")
+            owned.run_sql(owned.url, f"GRANT READ_ONLY ADMIN ON *.* TO {clerk}")
+            assert owned.run().deleted == len(owned.due_ids(ROWS))
+        finally:
+            cursor.execute("SET GLOBAL read_only = 0")
 
 
 def test_a_standby(request: pytest.FixtureRequest, tmp_path: Path, run_sql: Any) -> None:

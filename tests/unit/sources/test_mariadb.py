@@ -11,7 +11,7 @@ from pymysql.constants import FIELD_TYPE
 
 from retention.sources.mariadb_arrow import arrow_table
 from retention.sources.mariadb_failures import failure
-from retention.sources.mariadb_rights import _read
+from retention.sources.mariadb_rights import _above_read_only, _Grants
 from retention.sources.mariadb_types import arrow_type, kind_of
 from retention.sources.source import SourceBusy
 from retention.sources.table import Kind
@@ -35,13 +35,40 @@ from retention.sources.table import Kind
     ],
 )
 def test_a_grant_covers_what_it_says(line: str, right: str, place: tuple[str, str | None], covered: bool) -> None:
-    grant = _read(line)
-    assert grant is not None
-    assert grant.covers(right, *place) is covered
+    assert _Grants([line], mariadb=True).on(right, *place) is covered
+
+
+def test_of_grants_on_databases_one_alone_counts_and_whoever_else_has_it_adds_to_it() -> None:
+    exact, wide = "GRANT SELECT ON `crm`.* TO `u`@`%`", "GRANT TRIGGER ON `c%`.* TO `u`@`%`"
+    for mariadb in (True, False):
+        assert not _Grants([exact, wide], mariadb=mariadb).on("TRIGGER", "crm", "logs")
+    assert _Grants([exact, wide], mariadb=True).on("SELECT", "crm", "logs")
+    assert not _Grants([wide, exact], mariadb=True).on("SELECT", "crm", "logs")
+    for line in (
+        "GRANT TRIGGER ON *.* TO `u`@`%`",
+        "GRANT TRIGGER ON `crm`.`logs` TO `u`@`%`",
+        "GRANT TRIGGER ON `crm`.* TO `reader`",
+        "GRANT TRIGGER ON `crm`.* TO PUBLIC",
+    ):
+        assert _Grants([exact, line], mariadb=True).on("TRIGGER", "crm", "logs")
+
+
+def test_a_further_right_is_granted_where_the_others_are() -> None:
+    """The server would go by a new grant with a more exact pattern alone, and not by one with a wider pattern."""
+    assert _Grants([], mariadb=True).pattern("crm_a") == r"crm\_a"
+    assert _Grants([r"GRANT SELECT ON `crm\_a`.* TO `u`@`%`"], mariadb=True).pattern("crm_a") == r"crm\_a"
+    assert _Grants(["GRANT SELECT ON `crm_a`.* TO `u`@`%`"], mariadb=True).pattern("crm_a") == "crm_a"
 
 
 def test_a_role_is_no_grant_on_a_table() -> None:
-    assert _read("GRANT `reader` TO `u`@`%`") is None
+    assert not _Grants(["GRANT `reader` TO `u`@`%`"], mariadb=True).on("SELECT", "crm", "logs")
+
+
+def test_who_may_write_to_a_server_that_is_read_only() -> None:
+    assert _above_read_only("10.6.12-MariaDB") == ("READ_ONLY ADMIN", "SUPER")
+    assert _above_read_only("10.11.6-MariaDB-1") == _above_read_only("11.4.2-MariaDB") == ("READ_ONLY ADMIN",)
+    assert _above_read_only("8.4.0") == ("SUPER", "CONNECTION_ADMIN")
+    assert _Grants(["GRANT SUPER, READ_ONLY ADMIN ON *.* TO `u`@`%`"], mariadb=True).anywhere("READ_ONLY ADMIN")
 
 
 def test_errors_in_words() -> None:
