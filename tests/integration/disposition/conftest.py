@@ -477,6 +477,14 @@ def sqlite_site(
     _end(made)
 
 
+@pytest.fixture(params=["postgres_url", "mariadb_url"], ids=["postgresql", "mysql"])
+def server_site(request: pytest.FixtureRequest, tmp_path: Path, run_sql: Callable[..., None]) -> Iterator[Site]:
+    """`plain_site` on the databases of which several sessions write at once."""
+    made = _make(tmp_path, request.getfixturevalue(request.param), run_sql, comments=False)
+    yield made
+    _end(made)
+
+
 @pytest.fixture
 def postgresql_site(tmp_path: Path, postgres_url: str, run_sql: Callable[..., None]) -> Iterator[Site]:
     """`plain_site` on PostgreSQL alone."""

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from retention.archive.file_store import FileStore
 from retention.disposition import execute
 from retention.disposition.job import Disposed
 from retention.errors import ArchiveFailed, ControlFailed, Refused, SchemaUnsafe, SourceFailed
 from retention.ledger import batches
+from retention.sources import statements
+from retention.sources.mariadb import MariadbSession
 from retention.sources.postgresql import PostgresqlSession
 from retention.sources.read import Widen
 from retention.sources.source import SourceBusy
@@ -74,40 +77,64 @@ def test_values_that_keep_widening_end_in_words(plain_site: Any, monkeypatch: py
     whole(plain_site)
 
 
-def test_a_row_that_the_application_changes_meanwhile(postgresql_site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """REPEATABLE READ: the batch fails with SQLSTATE 40001 and begins anew, on the changed state."""
-    postgresql_site.fill(ROWS)
-    real, changed = PostgresqlSession.share_fence, threading.Event()
+def test_a_row_that_the_application_changes_meanwhile(server_site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL, REPEATABLE READ: the batch fails with SQLSTATE 40001. MariaDB, READ COMMITTED: fewer go than were noted.
+    Either begins anew, on the changed state."""
+    server_site.fill(ROWS)
+    changed = threading.Event()
+    tags = "{sales}" if server_site.dialect == "postgresql" else '["sales"]'
+
+    def change() -> None:
+        if not changed.is_set():
+            changed.set()
+            server_site.run_sql(server_site.url, f"UPDATE activity_logs SET tags = '{tags}' WHERE id = 15", "SELECT 1")
+
+    real, select_batch = PostgresqlSession.share_fence, statements.select_batch
 
     def share_fence(session: PostgresqlSession, addresses: list[str]) -> None:
         real(session, addresses)
         session.rows("SELECT 1 FROM activity_logs LIMIT 1")  # the snapshot is taken
-        if not changed.is_set():
-            changed.set()
-            postgresql_site.run_sql(
-                postgresql_site.url, "UPDATE activity_logs SET tags = '{sales}' WHERE id = 15", "SELECT 1"
-            )
+        change()
+
+    def select_noted(bound: Any) -> Any:
+        change()
+        return select_batch(bound)
 
     with monkeypatch.context() as patch:
-        patch.setattr(PostgresqlSession, "share_fence", share_fence)
-        assert postgresql_site.run().state == "finished"
-    assert set(range(1, ROWS + 1)) - postgresql_site.ids() == postgresql_site.due_ids(ROWS) - {15}
-    assert postgresql_site.findings() == []
+        if server_site.dialect == "postgresql":
+            patch.setattr(PostgresqlSession, "share_fence", share_fence)
+        else:
+            patch.setattr(statements, "select_batch", select_noted)
+        assert server_site.run().state == "finished"
+    assert changed.is_set()
+    assert set(range(1, ROWS + 1)) - server_site.ids() == server_site.due_ids(ROWS) - {15}
+    assert server_site.findings() == []
 
 
 def test_another_number_of_rows_than_was_read_is_never_committed(
-    postgresql_site: Any, monkeypatch: pytest.MonkeyPatch
+    server_site: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stream cut short would say that all is well: the database itself counts what it deleted."""
-    postgresql_site.fill(ROWS)
-    before = postgresql_site.everything()
+    server_site.fill(ROWS)
+    before = server_site.everything()
+    real = MariadbSession.execute
+
+    def one_more(session: MariadbSession, statement: Any) -> int:
+        return real(session, statement) + isinstance(statement, sa.Delete)
+
     with monkeypatch.context() as patch:
-        patch.setattr(PostgresqlSession, "deleted_in_transaction", lambda session, table: 21)
-        with pytest.raises(SourceFailed, match="20 rows of activity_logs were read and 21 deleted"):
-            postgresql_site.run()
-    assert postgresql_site.everything() == before
-    assert postgresql_site.archived() == Counter()
-    whole(postgresql_site)
+        patch.setattr(execute.time, "sleep", lambda seconds: None)
+        if server_site.dialect == "postgresql":
+            patch.setattr(PostgresqlSession, "deleted_in_transaction", lambda session, table: 21)
+            told = "20 rows of activity_logs were read and 21 deleted"
+        else:
+            patch.setattr(MariadbSession, "execute", one_more)
+            told = "rows of activity_logs changed while they were read"
+        with pytest.raises(SourceFailed, match=told):
+            server_site.run()
+    assert server_site.everything() == before
+    assert server_site.archived() == Counter()
+    whole(server_site)
 
 
 @pytest.mark.parametrize("turn", [1, 2, 3])

@@ -69,8 +69,8 @@ def test_a_worker_that_lost_its_slot_begins_nothing(plain_site: Any) -> None:
 
 
 def test_slices_go_on_where_the_one_before_ended(plain_site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    # due records a window on SQLite, of which there are 1,327; records on PostgreSQL
-    monkeypatch.setattr(windows, "FIRST_ROWS", 300 if plain_site.dialect == "sqlite" else 3_000)
+    # records a window on PostgreSQL; due records on the others, of which there are 1,327
+    monkeypatch.setattr(windows, "FIRST_ROWS", 3_000 if plain_site.dialect == "postgresql" else 300)
     monkeypatch.setattr(windows, "MOST_ROWS", 300)
     monkeypatch.setattr(windows, "ALONE", 1)
     plain_site.fill(ROWS)
@@ -87,6 +87,7 @@ def test_slices_go_on_where_the_one_before_ended(plain_site: Any, monkeypatch: p
 
 @pytest.mark.usefixtures("small_shards")
 def test_the_shards_of_a_run_are_disjoint_and_cover_the_class(postgresql_site: Any) -> None:
+    """On the other databases a run has one."""
     postgresql_site.fill(ROWS)
     postgresql_site.open_slot()
     look(postgresql_site)
@@ -99,18 +100,19 @@ def test_the_shards_of_a_run_are_disjoint_and_cover_the_class(postgresql_site: A
 
 
 @pytest.mark.usefixtures("small_shards")
-def test_several_workers_share_a_run(postgresql_site: Any) -> None:
-    postgresql_site.fill(ROWS)
-    postgresql_site.open_slot()
-    look(postgresql_site)
-    config = postgresql_site.config
+def test_several_workers_share_a_run(server_site: Any) -> None:
+    """On MariaDB one after the other, in slices."""
+    server_site.fill(ROWS)
+    server_site.open_slot()
+    look(server_site)
+    config = server_site.config
     config.write_text(config.read_text().replace("    classes:", "    max_workers: 3\n    classes:"))
-    several = [postgresql_site.worker(seconds=0.2) for _ in range(3)]
-    postgresql_site.wait_for_run()
+    several = [server_site.worker(seconds=0.2) for _ in range(3)]
+    server_site.wait_for_run()
     for one in several:
         one.send_signal(signal.SIGTERM)
         assert one.wait(timeout=60) == 0
-    all_is_as_if_undisturbed(postgresql_site)
+    all_is_as_if_undisturbed(server_site)
 
 
 @pytest.mark.usefixtures("small_shards")
