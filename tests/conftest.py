@@ -74,9 +74,7 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[MariadbServer]:
     """A MariaDB 10.11 on loopback, one for each worker of the run."""
-    if not mariadb.installed():
-        told = "MariaDB is not installed: Debian's package mariadb-server"
-        pytest.fail(told) if os.environ.get("CI") else pytest.skip(told)
+    mariadb.require()
     server = MariadbServer(folder=Path(tempfile.mkdtemp(prefix="retention-mariadb-")) / "data")
     server.start()
     yield server
@@ -141,7 +139,7 @@ _URLS = {"sqlite": "sqlite_url", "postgresql": "postgres_url", "mysql": "mariadb
 
 
 #: what does not run on MariaDB yet: parts of it speak of the other two alone
-_WITHOUT_MARIADB = ("tests/proofs/", "tests/integration/scheduling/")
+_WITHOUT_MARIADB = ("tests/proofs/",)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

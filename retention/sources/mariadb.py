@@ -74,6 +74,9 @@ SLOTS = 8
 #: seconds that a hold waits for the batches under way
 PATIENCE = 60
 
+#: seconds in which a server has to answer whoever connects
+CONNECTING = 10
+
 #: of the options that a URL may have, those that the driver takes
 _OPTIONS = frozenset({"unix_socket", "ssl_ca", "ssl_cert", "ssl_key", "ssl_verify_cert", "ssl_verify_identity"})
 #: SQLAlchemy's word, which changes nothing here: the session's character set is utf8mb4
@@ -392,11 +395,16 @@ class MariadbSource(Source):
             use_unicode=False,
             conv={},
             autocommit=None,  # as the settings say, for the driver cannot without its conversions
-            connect_timeout=10,
+            connect_timeout=CONNECTING,
+            read_timeout=CONNECTING,
+            write_timeout=CONNECTING,
             program_name="retention",
             **given,
         )
-        wire: Any = connection._sock  # type: ignore[attr-defined]
+        # the driver's own time for connecting is over before the server's first word; a plan may take as long as it takes
+        connected: Any = connection
+        connected._read_timeout = connected._write_timeout = None
+        wire: Any = connected._sock
         if wire.family != socket.AF_UNIX:
             for option, value in _KEEPALIVE.items():
                 if hasattr(socket, option):  # not every system has all of them

@@ -39,6 +39,8 @@ from retention.ledger import batches
 from retention.ledger.control import Control
 from retention.scheduling.opening import open_slots
 from retention.sources.open import open_source
+from tests.servers import mariadb
+from tests.servers.mariadb import MariadbServer
 
 ROOT = Path(__file__).parents[3]
 #: the slot that every test here is about, and when it was first seen
@@ -88,6 +90,11 @@ FILL = {
         " (CASE WHEN i % 3 > 0 THEN '2026-01-15 10:00:00Z' ELSE '2026-12-15 10:00:00Z' END)::timestamptz"
         " FROM generate_series(1, {rows}) i",
         "ANALYZE activity_logs",
+    ),
+    "mysql": (
+        "CREATE TABLE activity_logs (id BIGINT PRIMARY KEY, status VARCHAR(9), note TEXT, created_at DATETIME)",
+        "INSERT INTO activity_logs SELECT seq, IF(seq % 2, 'odd', 'even'), concat('note ', seq),"
+        " IF(seq % 3, '2026-01-15 10:00:00', '2026-12-15 10:00:00') FROM seq_1_to_{rows}",
     ),
 }
 
@@ -309,6 +316,8 @@ class OwnPostgres:
     def url(self) -> str:
         return self.facts.url
 
+    control_url = url
+
     def stop(self) -> None:
         self._do(self.facts.stop)
 
@@ -338,6 +347,40 @@ def own_postgres() -> Iterator[OwnPostgres]:
     with tempfile.TemporaryDirectory(prefix="retention-", ignore_cleanup_errors=True) as folder:
         yield OwnPostgres(facts=postgres.start(Path(folder) / "postgres"))
         postgres.stop(Path(folder) / "postgres")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnMariadb:
+    """A MariaDB of the test's own, which may be stopped and started again."""
+
+    server: MariadbServer
+
+    @property
+    def url(self) -> str:
+        return self.server.url("crm")
+
+    @property
+    def control_url(self) -> str:
+        return self.server.url("control")
+
+    def stop(self) -> None:
+        self.server.end()
+
+    def start(self) -> None:
+        self.server.start()
+
+
+@pytest.fixture
+def own_mariadb() -> Iterator[OwnMariadb]:
+    mariadb.require()
+    with tempfile.TemporaryDirectory(prefix="retention-", ignore_cleanup_errors=True) as folder:
+        server = MariadbServer(folder=Path(folder) / "data")
+        server.start()
+        with server.connect() as connection, connection.cursor() as cursor:
+            for name in ("crm", "control"):
+                cursor.execute(f"CREATE DATABASE {name}")
+        yield OwnMariadb(server=server)
+        server.remove()
 
 
 @pytest.fixture
@@ -378,8 +421,7 @@ def make_site(tmp_path: Path, run_sql: Callable[..., None]) -> Iterator[Callable
         (folder / "retention.yaml").write_text(CONFIG.format(control=control_url, url=url, broker=broker))
         for name in ("odd", "even"):
             (folder / "policies" / f"{name}.yaml").write_text(POLICY.format(name=name, status=name))
-        fill = FILL["sqlite" if url.startswith("sqlite") else "postgresql"]
-        run_sql(url, *(statement.format(rows=rows) for statement in fill))
+        run_sql(url, *(statement.format(rows=rows) for statement in FILL[url.split(":")[0]]))
         Control.upgrade(control_url)
         # with `now` the policies are new to the first beat, and their time is still to come
         ahead = (SLOT + timedelta(minutes=1) if now is None else now) - datetime.now(UTC)
@@ -401,14 +443,23 @@ def site(make_site: Callable[..., Site], postgres_url: str, broker: Broker) -> S
     return make_site(postgres_url, broker=broker.url)
 
 
+@pytest.fixture(params=["postgresql", "mysql"])
+def databases(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """What `make_site` takes of them: PostgreSQL with SQLite for control (None), or MariaDB for both."""
+    if request.param == "mysql":
+        fixtures = {"url": "mariadb_url", "control": "mariadb_control_url"}
+        return {name: request.getfixturevalue(fixture) for name, fixture in fixtures.items()}
+    return {"url": request.getfixturevalue("postgres_url"), "control": None}
+
+
 @pytest.fixture
 def sharded(
     make_site: Callable[..., Site], postgres_url: str, broker: Broker, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[int, int], Site]:
+) -> Callable[..., Site]:
     """Make a site whose two runs were begun: ``sharded(rows, shards)``, so many shards each."""
 
-    def make(rows: int, shards: int) -> Site:
-        site = make_site(postgres_url, broker=broker.url, rows=rows)
+    def make(rows: int, shards: int, control: str | None = None) -> Site:
+        site = make_site(postgres_url, broker=broker.url, rows=rows, control=control)
         site.config.write_text(site.config.read_text().replace("    classes:", "    max_workers: 4\n    classes:"))
         monkeypatch.setattr(shift, "SHARD_RECORDS", rows // 2 // shards)
         monkeypatch.setattr(shift, "MOST_SHARDS", shards)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 
 from retention.disposition import clock
 from tests.servers import forked
@@ -39,7 +41,19 @@ def archived(site: Site) -> list[int]:
     return sorted(one for path in files for one in pq.read_table(path, columns=["id"])["id"].to_pylist())
 
 
+def client(program: str, *words: str, database: sa.URL) -> None:
+    """A program of MariaDB's own, as docs/operations.md has it."""
+    at = ["--protocol=tcp", f"--host={database.host}", f"--port={database.port}", f"--user={database.username}"]
+    call = [str(shutil.which(program)), "--no-defaults", *at, *words, str(database.database)]
+    subprocess.run(call, check=True, capture_output=True)
+
+
 def back_up(site: Site) -> None:
+    control = sa.make_url(site.control_url)
+    if control.drivername == "mysql":
+        out = f"--result-file={site.folder / 'backup.sql'}"
+        client("mariadb-dump", "--single-transaction", "--hex-blob", out, database=control)
+        return
     with sqlite3.connect(site.folder / "retention.db") as connection:
         connection.execute(f"VACUUM INTO '{site.folder / 'backup.db'}'")
     connection.close()
@@ -47,17 +61,23 @@ def back_up(site: Site) -> None:
 
 def put_back(site: Site) -> str:
     """The control database as it was backed up; the run that it knows to be under way."""
-    for name in ("retention.db", "retention.db-wal", "retention.db-shm"):
-        (site.folder / name).unlink(missing_ok=True)
-    (site.folder / "backup.db").rename(site.folder / "retention.db")
+    control = sa.make_url(site.control_url)
+    if control.drivername == "mysql":
+        client("mariadb", f"--execute=source {site.folder / 'backup.sql'}", database=control)
+    else:
+        for name in ("retention.db", "retention.db-wal", "retention.db-shm"):
+            (site.folder / name).unlink(missing_ok=True)
+        (site.folder / "backup.db").rename(site.folder / "retention.db")
     assert command(site, "control", "upgrade").returncode == 0
     [(run,)] = site.asked("SELECT id FROM run WHERE state = 'running'")
     return str(run)
 
 
 @pytest.fixture
-def site(make_site: Callable[..., Site], crm_url: str) -> Site:
-    return make_site(crm_url, broker="memory://", rows=ROWS)
+def site(make_site: Callable[..., Site], crm_url: str, request: pytest.FixtureRequest) -> Site:
+    """On MariaDB the control database is there as well."""
+    control = request.getfixturevalue("mariadb_control_url") if crm_url.startswith("mysql") else None
+    return make_site(crm_url, broker="memory://", rows=ROWS, control=control)
 
 
 @pytest.mark.parametrize("cancelled", [False, True])

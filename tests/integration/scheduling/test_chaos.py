@@ -55,18 +55,22 @@ def done(site: Site) -> int:
     return int(site.asked("SELECT count(*) FROM shard WHERE state = 'done'")[0][0])
 
 
-def test_a_minute_of_random_kills(sharded: Callable[[int, int], Site]) -> None:
+@pytest.mark.parametrize(("control", "seconds"), [(None, 30), ("mariadb_control_url", 15)], ids=["sqlite", "mariadb"])
+def test_a_minute_of_random_kills(
+    sharded: Callable[..., Site], request: pytest.FixtureRequest, control: str | None, seconds: float
+) -> None:
+    """Each shard is claimed, worked on and finished by whoever lives, whatever the control database isolates and locks."""
     seed = random.randrange(10**6)
-    site = sharded(24_000, 40)
+    site = sharded(24_000, 40, control=None if control is None else request.getfixturevalue(control))
     site.start("beat")
-    kills = disturb(site, WORKERS, random.Random(seed), seconds=30, every=(0.5, 2.5))
+    kills = disturb(site, WORKERS, random.Random(seed), seconds=seconds, every=(0.5, 2.5))
     print(f"\nseed {seed}, {kills} kills, {done(site)} of 80 shards done meanwhile")
     site.recovered(f"{kills} random kills (seed {seed})", stated=60)
     assert kills >= 5
 
 
 @pytest.mark.soak
-def test_ten_minutes_of_random_kills(sharded: Callable[[int, int], Site], broker: Broker) -> None:
+def test_ten_minutes_of_random_kills(sharded: Callable[..., Site], broker: Broker) -> None:
     """Beats are killed too, Redis is emptied or killed now and then. ``RETENTION_SOAK_SECONDS`` says how long instead of ten
     minutes. A throttle makes the work last as long; it is lifted when the time is over, and what is left is done."""
     seed = int(os.environ.get("RETENTION_SOAK_SEED", random.randrange(10**6)))

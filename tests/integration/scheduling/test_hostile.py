@@ -20,18 +20,24 @@ if TYPE_CHECKING:
 
 #: as pip has it, and as Debian has it
 BOTH = pytest.mark.parametrize("broker", ["valkey", "redis"], indirect=True)
+#: and on each pair of databases
+EACH = pytest.mark.parametrize(
+    ("broker", "databases"),
+    [("valkey", "postgresql"), ("redis", "postgresql"), ("valkey", "mysql")],
+    indirect=True,
+)
 #: a process stops itself (SIGSTOP) in the middle of its second batch
 IN_THE_MIDDLE = {"RETENTION_FAILPOINTS": "batch.before-commit=stop@2"}
 #: and one that has planned a slot's run and not written it down
 PLANNED = "slot.planned=stop"
 
 
-@BOTH
+@EACH
 def test_a_slot_fires_through_beat_broker_and_two_workers(
-    make_site: Callable[..., Site], postgres_url: str, broker: Broker, slot_time: Any
+    make_site: Callable[..., Site], databases: dict[str, Any], broker: Broker, slot_time: Any
 ) -> None:
     """For real: the policies are first seen before the slot, and the clock runs on until it comes."""
-    site = make_site(postgres_url, broker=broker.url, now=slot_time - timedelta(seconds=10))
+    site = make_site(**databases, broker=broker.url, now=slot_time - timedelta(seconds=10))
     site.start("beat")
     for name in ("one", "two"):
         site.start("worker", "-c", "1", "-n", f"{name}@%h")
@@ -52,9 +58,12 @@ def test_two_beats_make_one_run(site: Site) -> None:
     assert not list(Path(__file__).parents[3].glob("celerybeat*")), "a beat keeps no file"
 
 
-@BOTH
-def test_a_killed_worker_s_work_goes_on(site: Site) -> None:
+@EACH
+def test_a_killed_worker_s_work_goes_on(
+    make_site: Callable[..., Site], databases: dict[str, Any], broker: Broker
+) -> None:
     """The worker and its children die in the middle of a batch, and another worker is started."""
+    site = make_site(**databases, broker=broker.url)
     site.start("beat")
     first = site.start("worker", "-c", "2", **IN_THE_MIDDLE)
     site.wait(lambda: bool(site.stopped(first)), "no worker stopped in the middle of a batch")
@@ -184,21 +193,30 @@ def test_a_broker_that_never_answers_keeps_no_slot_from_opening(site: Site, brok
     assert worker.poll() is None
 
 
-@pytest.mark.parametrize("which", ["control", "source", "both"])
+@pytest.mark.parametrize(
+    ("server", "which"),
+    [("own_postgres", "control"), ("own_postgres", "source"), ("own_postgres", "both"), ("own_mariadb", "both")],
+)
 def test_a_database_is_restarted(
-    make_site: Callable[..., Site], sqlite_url: str, broker: Broker, own_postgres: Any, which: str
+    make_site: Callable[..., Site],
+    sqlite_url: str,
+    broker: Broker,
+    request: pytest.FixtureRequest,
+    server: str,
+    which: str,
 ) -> None:
-    """A real PostgreSQL is stopped in the middle of a batch, and is away for three seconds."""
-    url = sqlite_url if which == "control" else own_postgres.url
-    site = make_site(url, broker=broker.url, control=None if which == "source" else own_postgres.url)
+    """A real server is stopped in the middle of a batch, and is away for three seconds."""
+    own = request.getfixturevalue(server)
+    url = sqlite_url if which == "control" else own.url
+    site = make_site(url, broker=broker.url, control=None if which == "source" else own.control_url)
     beat = site.start("beat")
     worker = site.start("worker", "-c", "1", **IN_THE_MIDDLE)
     site.wait(lambda: bool(site.stopped(worker)), "no child stopped in the middle of a batch")
-    own_postgres.stop()
+    own.stop()
     with site.continued(worker):
         time.sleep(3)
-        own_postgres.start()
-        site.recovered(f"PostgreSQL restarted: {which}", stated=60)
+        own.start()
+        site.recovered(f"{server.removeprefix('own_')} restarted: {which}", stated=60)
     assert beat.poll() is None and worker.poll() is None
 
 

@@ -81,14 +81,23 @@ def spoken(site: Site, *words: str) -> subprocess.CompletedProcess[str]:
     return forked.run([*words, "--config", str(site.config)], text=True, env=env)
 
 
-def test_a_run_in_progress_whose_process_was_killed(due: Site) -> None:
+@pytest.mark.parametrize(
+    ("database", "control"),
+    [("sqlite_url", None), ("mariadb_url", "mariadb_control_url")],
+)
+def test_a_run_in_progress_whose_process_was_killed(
+    make_site: Callable[..., Site], request: pytest.FixtureRequest, database: str, control: str | None
+) -> None:
+    control_url = None if control is None else request.getfixturevalue(control)
+    due = make_site(request.getfixturevalue(database), broker="memory://", control=control_url)
     survey(at(due))
     up = due.start("up", "--workers", "1", RETENTION_FAILPOINTS="batch.after-commit=kill@2")
     assert up.wait(timeout=120) == -signal.SIGKILL
-    [(run, policy, done)] = due.asked(
+    [(run, policy, summed)] = due.asked(
         "SELECT run.id, run.policy, sum(batch.rows) FROM run JOIN batch ON batch.run_id = run.id"
         " WHERE batch.state = 'committed' GROUP BY run.id, run.policy"
     )
+    done = int(summed)
     seen = read_status(at(due, timedelta(minutes=3)))
     [one] = [one for one in seen.runs if one.run == run]
     assert (one.state, one.planned, one.deleted) == ("running", 10_000, done)

@@ -91,7 +91,7 @@ def wait_for(connection: Any, condition: str) -> None:
         time.sleep(0.01)
 
 
-def test_others_do_the_other_shards_meanwhile(sharded: Callable[[int, int], Site]) -> None:
+def test_others_do_the_other_shards_meanwhile(sharded: Callable[..., Site]) -> None:
     site = sharded(24_000, 10)
     site.start("beat")
     suspended = site.start("worker", "-c", "1", "-n", "one@%h", RETENTION_FAILPOINTS="batch.before-commit=stop@1")
@@ -106,10 +106,11 @@ def test_others_do_the_other_shards_meanwhile(sharded: Callable[[int, int], Site
         site.recovered("the suspended worker killed", stated=10)
 
 
-def test_a_server_that_accepts_and_never_answers_is_an_error_soon() -> None:
+@pytest.mark.parametrize("kind", ["postgresql", "mysql"])
+def test_a_server_that_accepts_and_never_answers_is_an_error_soon(kind: str) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=10) as silent:
         port = silent.getsockname()[1]
-        source = open_source(SourceConfig(name="crm", url=f"postgresql://u@127.0.0.1:{port}/d", classes={}))
+        source = open_source(SourceConfig(name="crm", url=f"{kind}://u@127.0.0.1:{port}/d", classes={}))
         began = time.monotonic()
         with pytest.raises(SourceFailed, match="cannot connect"):
             source.session()

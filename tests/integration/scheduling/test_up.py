@@ -57,17 +57,19 @@ def test_a_slot_fires_in_one_process_and_ctrl_c_ends_it(
 
 
 @pytest.mark.parametrize(
-    ("database", "step"),
+    ("database", "control", "step"),
     [
-        ("sqlite_url", "batch.after-commit"),
-        ("postgres_url", "batch.after-prepare"),
-        ("postgres_url", "batch.after-commit"),
+        ("sqlite_url", None, "batch.after-commit"),
+        ("postgres_url", None, "batch.after-prepare"),
+        ("postgres_url", None, "batch.after-commit"),
+        ("mariadb_url", "mariadb_control_url", "batch.after-commit"),
     ],
 )
 def test_killed_and_started_again_it_goes_on(
-    make_site: Callable[..., Site], request: pytest.FixtureRequest, database: str, step: str
+    make_site: Callable[..., Site], request: pytest.FixtureRequest, database: str, control: str | None, step: str
 ) -> None:
-    site = make_site(request.getfixturevalue(database), broker="memory://")
+    control_url = None if control is None else request.getfixturevalue(control)
+    site = make_site(request.getfixturevalue(database), broker="memory://", control=control_url)
     first = site.start("up", RETENTION_FAILPOINTS=f"{step}=kill@2")
     assert first.wait(timeout=60) == -signal.SIGKILL
     assert not site.finished()
