@@ -103,13 +103,8 @@ def shared_mariadb_control(mariadb_server: MariadbServer) -> tuple[str, dict[str
     with mariadb_server.connect() as connection, connection.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {name}")
     Control.upgrade(mariadb_server.url(name))
-    rows: dict[str, list[tuple[object, ...]]] = {}
-    with mariadb_server.connect(name) as connection, connection.cursor() as cursor:
-        cursor.execute("SHOW TABLES")
-        for (table,) in cursor.fetchall():
-            cursor.execute(f"SELECT * FROM {table}")
-            rows[table] = list(cursor.fetchall())
-    return name, rows
+    with mariadb_server.connect(name) as connection:
+        return name, mariadb.rows_of(connection)
 
 
 @pytest.fixture
@@ -118,12 +113,8 @@ def mariadb_control_url(
 ) -> str:
     """``mysql://...`` of a control database as the upgrade makes it, with nothing of the tests before."""
     name, tables = shared_mariadb_control
-    with mariadb_server.connect(name) as connection, connection.cursor() as cursor:
-        cursor.execute("SET foreign_key_checks = 0")
-        for table, rows in tables.items():
-            cursor.execute(f"DELETE FROM {table}")
-            for row in rows:
-                cursor.execute(f"INSERT INTO {table} VALUES ({', '.join(['%s'] * len(row))})", row)
+    with mariadb_server.connect(name) as connection:
+        mariadb.put_back(connection, tables)
     return mariadb_server.url(name)
 
 

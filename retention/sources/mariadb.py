@@ -53,6 +53,8 @@ _SETTINGS = {
     "time_zone": "'+00:00'",
     "lock_wait_timeout": "10",
     "innodb_lock_wait_timeout": "10",
+    # nor does the server wait for ever until a suspended worker reads on
+    "net_write_timeout": "60",
     # settings by which a server may answer with less than was asked for, or do other than was said
     "sql_select_limit": "18446744073709551615",
     "sql_auto_is_null": "0",

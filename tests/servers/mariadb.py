@@ -88,17 +88,44 @@ class MariadbServer:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def run(url: str, *statements: str) -> None:
-    """Run statements, as an application would; names may be in double quotes, as on the other databases."""
+def connect(url: str) -> pymysql.Connection[pymysql.cursors.Cursor]:
+    """A connection to the database of that URL, in autocommit."""
     parts = make_url(url)
-    connection = pymysql.connect(
+    return pymysql.connect(
         host=parts.host, port=parts.port or 3306, user=parts.username, password=parts.password or "",
         database=parts.database, autocommit=True, charset="utf8mb4",
     )  # fmt: skip
-    with connection, connection.cursor() as cursor:
+
+
+def run(url: str, *statements: str) -> None:
+    """Run statements, as an application would; names may be in double quotes, as on the other databases."""
+    with connect(url) as connection, connection.cursor() as cursor:
         cursor.execute("SET sql_mode = concat(@@sql_mode, ',ANSI_QUOTES')")
         for statement in statements:
             cursor.execute(statement)
+
+
+def rows_of(connection: pymysql.Connection[pymysql.cursors.Cursor]) -> dict[str, list[tuple[object, ...]]]:
+    """The rows of every table of the connection's database."""
+    found: dict[str, list[tuple[object, ...]]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW TABLES")
+        for (table,) in cursor.fetchall():
+            cursor.execute(f"SELECT * FROM {table}")
+            found[table] = list(cursor.fetchall())
+    return found
+
+
+def put_back(
+    connection: pymysql.Connection[pymysql.cursors.Cursor], tables: dict[str, list[tuple[object, ...]]]
+) -> None:
+    """Let the tables have these rows alone."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET foreign_key_checks = 0")
+        for table, rows in tables.items():
+            cursor.execute(f"DELETE FROM {table}")
+            if rows:
+                cursor.executemany(f"INSERT INTO {table} VALUES ({', '.join(['%s'] * len(rows[0]))})", rows)
 
 
 def _program(name: str) -> str | None:

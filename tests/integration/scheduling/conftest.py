@@ -1,4 +1,9 @@
-"""A project with real workers, a real beat and a real Valkey or Redis; and the means to kill each of them."""
+"""A project with real workers, a real beat and a real Valkey or Redis; and the means to kill each of them.
+
+What most tests here promise does not depend on which database has the records or the control tables: they ask for one by name.
+Where it does, MariaDB is there too, for both: a slot from beat to end, workers killed in a batch and at random, a server that
+is restarted, a transaction that is suspended, a backup, what status counts.
+"""
 
 from __future__ import annotations
 

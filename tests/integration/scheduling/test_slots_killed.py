@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ import pytest
 
 from retention.disposition import clock, shift
 from retention.scheduling.opening import open_slots
+from tests.servers import mariadb
 
 if TYPE_CHECKING:
     from tests.integration.scheduling.conftest import Site
@@ -54,6 +56,18 @@ def begin(site: Site, plan: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, env=env, capture_output=True, text=True, check=False)
 
 
+@pytest.fixture(params=["sqlite", "mysql"])
+def anew(request: pytest.FixtureRequest, make_site: Callable[..., Site], tmp_path: Path) -> Callable[[str], Site]:
+    """Whatever was done to it, the site as it was made; on MariaDB the control database is there too."""
+    if request.param == "mysql":
+        urls = [request.getfixturevalue(name) for name in ("mariadb_url", "mariadb_control_url")]
+        site = make_site(urls[0], control=urls[1], broker="memory://", rows=300)
+        return partial(put_back, site, [rows_at(url) for url in urls])
+    (tmp_path / "site").mkdir()
+    site = make_site(f"sqlite:///{tmp_path / 'site' / 'crm.db'}", broker="memory://", rows=300)
+    return partial(copy, site)
+
+
 def copy(site: Site, name: str) -> Site:
     """The site with its databases, as it is now, somewhere else."""
     before, after = str(site.folder), str(site.folder.parent / name)
@@ -68,20 +82,32 @@ def copy(site: Site, name: str) -> Site:
     return moved
 
 
+def rows_at(url: str) -> dict[str, list[tuple[object, ...]]]:
+    with mariadb.connect(url) as connection:
+        return mariadb.rows_of(connection)
+
+
+def put_back(site: Site, rows: list[dict[str, list[tuple[object, ...]]]], name: str) -> Site:
+    shutil.rmtree(site.folder / "archive", ignore_errors=True)
+    for url, tables in zip((site.url, site.control_url), rows, strict=True):
+        with mariadb.connect(url) as connection:
+            mariadb.put_back(connection, tables)
+    return site
+
+
 @pytest.mark.parametrize("step", ["control.before-commit", "control.after-commit", "slot.planned"])
 def test_killed_at_every_step_a_slot_becomes_one_run(
-    make_site: Callable[..., Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+    anew: Callable[[str], Site], monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    (tmp_path / "site").mkdir()
-    site = make_site(f"sqlite:///{tmp_path / 'site' / 'crm.db'}", broker="memory://", rows=300)
-    counted = begin(copy(site, "counted"), "*=count")
+    site = anew("counted")
+    counted = begin(site, "*=count")
     assert counted.returncode == 0, counted.stderr
     passes = json.loads(counted.stdout.splitlines()[-1])[step]
     assert passes >= 2
     for name, value in clock.set_by_this_process(site.ahead).items():
         monkeypatch.setenv(name, value)
     for turn in range(1, passes + 1):
-        one = copy(site, f"killed-{turn}")
+        one = anew(f"killed-{turn}")
         killed = begin(one, f"{step}=kill@{turn}")
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         engine = one.engine()

@@ -9,9 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 
 from retention.config import SourceConfig
@@ -19,75 +18,104 @@ from retention.errors import SourceFailed
 from retention.sources.open import open_source
 
 if TYPE_CHECKING:
-    from tests.integration.scheduling.conftest import OwnPostgres, Site
+    from retention.sources.source import Session
+    from tests.integration.scheduling.conftest import Site
 
-#: deletes everything and reads it; then thinks about it for ever. What takes ten minutes takes three seconds
+#: deletes rows and reads them; then thinks about it for ever
 DELETES = """
-import sys, time
+import sys
 from retention.config import SourceConfig
-from retention.sources import postgresql
+from retention.sources import mariadb, postgresql
 from retention.sources.open import open_source
 
-for name in ("idle_in_transaction_session_timeout", "tcp_user_timeout"):
-    assert postgresql._SETTINGS[name] == "10min"
-    postgresql._SETTINGS[name] = "3s"
-session = open_source(SourceConfig(name="crm", url=sys.argv[1], classes={})).session()
+{shorter}
+session = open_source(SourceConfig(name="crm", url=sys.argv[1], classes={{}})).session()
 session.begin(write=True)
 session.arrow("DELETE FROM t WHERE i <= " + sys.argv[2] + " RETURNING *")
 print("deleted", flush=True)
 sys.stdin.readline()
 session.commit()
 """
+#: what takes minutes takes three seconds
+SHORTER = {
+    "postgresql": """
+for name in ("idle_in_transaction_session_timeout", "tcp_user_timeout"):
+    assert postgresql._SETTINGS[name] == "10min"
+    postgresql._SETTINGS[name] = "3s"
+""",
+    "mysql": """
+assert mariadb._SETTINGS["net_write_timeout"] == "60"
+mariadb._SETTINGS["net_write_timeout"] = "3"
+assert mariadb._MARIADB_SETTINGS["idle_transaction_timeout"] == "600"
+mariadb._MARIADB_SETTINGS["idle_transaction_timeout"] = "3"
+""",
+}
 ROWS = 100_000
+#: 100 MB, and 30: more than the sockets between server and client hold
+TABLE = {
+    "postgresql": f"CREATE TABLE t AS SELECT i, repeat(md5(i::text), 30) AS n FROM generate_series(1, {ROWS}) i",
+    "mysql": f"CREATE TABLE t (PRIMARY KEY (i)) AS SELECT seq AS i, repeat(md5(seq), 10) AS n FROM seq_1_to_{ROWS}",
+}
 
 
-@pytest.fixture
-def table(own_postgres: OwnPostgres, run_sql: Callable[..., None]) -> str:
-    """A table of 100 MB; the URL of its server."""
-    url = own_postgres.listen()
-    run_sql(url, f"CREATE TABLE t AS SELECT i, repeat(md5(i::text), 30) AS n FROM generate_series(1, {ROWS}) i")
-    return url
-
-
-@pytest.mark.parametrize("where", ["reading", "idle"])
-def test_a_suspended_transaction_is_ended_by_the_server(table: str, where: str) -> None:
+@pytest.mark.parametrize(("kind", "where"), [(kind, where) for kind in TABLE for where in ("reading", "idle")])
+def test_a_suspended_transaction_is_ended_by_the_server(
+    request: pytest.FixtureRequest, run_sql: Callable[..., None], kind: str, where: str
+) -> None:
     """Whether it was reading what it deleted, so that the server waits for it, or thinking, so that nobody waits."""
+    url = (
+        request.getfixturevalue("own_postgres").listen()
+        if kind == "postgresql"
+        else request.getfixturevalue("mariadb_url")
+    )
+    run_sql(url, TABLE[kind])
     rows = ROWS if where == "reading" else 10
     process = subprocess.Popen(
-        [sys.executable, "-c", DELETES, table, str(rows)],
+        [sys.executable, "-c", DELETES.format(shorter=SHORTER[kind]), url, str(rows)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     assert process.stdin is not None and process.stdout is not None
+    other = open_source(SourceConfig(name="crm", url=url, classes={})).session()
     try:
-        with psycopg.connect(table, autocommit=True) as connection:
-            if where == "idle":
-                assert process.stdout.readline() == "deleted\n"
-            else:
-                wait_for(connection, "state = 'active'")
-            os.kill(process.pid, signal.SIGSTOP)
-            if where == "reading":
-                wait_for(connection, "wait_event = 'ClientWrite'")
-            began = time.monotonic()
-            connection.execute("SET lock_timeout = '20s'")
-            connection.execute("DELETE FROM t WHERE i = 1")  # waits for the suspended one's lock
-            print(f"\nrecovery | a transaction suspended while {where}, timeout 3 s | {time.monotonic() - began:.1f} s")
-            assert connection.execute("SELECT count(*) FROM t").fetchone() == (ROWS - 1,), "nothing else was deleted"
+        if where == "idle":
+            assert process.stdout.readline() == "deleted\n"
+        else:
+            wait_for(other, DELETING[kind])
+        os.kill(process.pid, signal.SIGSTOP)
+        if where == "reading":
+            wait_for(other, WRITING[kind])
+        began = time.monotonic()
+        other.execute("DELETE FROM t WHERE i = 1")  # waits for the suspended one's lock
+        took = time.monotonic() - began
+        print(f"\nrecovery | a transaction on {kind} suspended while {where}, timeout 3 s | {took:.1f} s")
+        assert other.rows("SELECT count(*) AS n FROM t") == [(ROWS - 1,)], "nothing else was deleted"
         os.kill(process.pid, signal.SIGCONT)
         _, errors = process.communicate("commit\n", timeout=20)
         assert process.returncode == 1 and "SourceFailed" in errors, "what comes back commits nothing"
     finally:
+        other.close()
         process.kill()
         process.wait()
 
 
-def wait_for(connection: Any, condition: str) -> None:
-    asked = f"SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY (DELETE FROM t%' AND {condition}"
+#: how many sessions delete, and how many of them wait for the client to read
+DELETING = {
+    "postgresql": "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY (DELETE FROM t%' AND state = 'active'",
+    "mysql": "SELECT count(*) AS n FROM information_schema.processlist WHERE info LIKE 'DELETE FROM t%'",
+}
+WRITING = {
+    "postgresql": f"{DELETING['postgresql']} AND wait_event = 'ClientWrite'",
+    "mysql": f"{DELETING['mysql']} AND state = 'Writing to net'",
+}
+
+
+def wait_for(session: Session, asked: str) -> None:
     deadline = time.monotonic() + 20
-    while connection.execute(asked).fetchone() == (0,):
-        assert time.monotonic() < deadline, f"no deletion whose {condition}"
+    while session.rows(asked) == [(0,)]:
+        assert time.monotonic() < deadline, asked
         time.sleep(0.01)
 
 
