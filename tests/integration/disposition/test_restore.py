@@ -73,6 +73,7 @@ def back(site: Any, **chosen: Any) -> list[restore.Restored]:
     return restore.restore(engine, restore.choose(engine, **words), reason="the auditor asks")
 
 
+@pytest.mark.postgresql15
 def test_every_value_of_a_run_comes_back_equal(any_site: Any) -> None:
     any_site.fill(ROWS)
     any_site.run_sql(any_site.url, *ODD[any_site.dialect])

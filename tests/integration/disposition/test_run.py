@@ -7,6 +7,8 @@ import threading
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from retention.disposition.catalogue import verify_archives
 from retention.disposition.evidence import verify_ledger
 from retention.disposition.plan import make_plan
@@ -15,6 +17,7 @@ from retention.disposition.run import perform, write_down
 ROWS = 6000
 
 
+@pytest.mark.postgresql15
 def test_run_takes_exactly_what_the_plan_says_and_archives_it(any_site: Any) -> None:
     any_site.fill(ROWS)
     plan = any_site.plan()

@@ -191,6 +191,7 @@ def all_types(postgres: Source, sessions: Sessions) -> Session:
 
 
 @pytest.mark.parametrize("declared", sorted(_POSTGRESQL))
+@pytest.mark.postgresql15
 def test_every_type_of_postgresql(postgres: Source, all_types: Session, declared: str) -> None:
     all_types.execute(f'CREATE TABLE t (id integer primary key, "va""l%ue" {declared})')
     values = [*(postgres.text(value) for value in _POSTGRESQL[declared]), "NULL"]
