@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -189,6 +190,18 @@ def crm_url(request: pytest.FixtureRequest) -> str:
     """A fresh database of records, once for each dialect."""
     url: str = request.getfixturevalue(_URLS[request.param])
     return url
+
+
+@pytest.fixture
+def soak_seed() -> int:
+    """Of a long test; another one each time unless RETENTION_SOAK_SEED names it. Each test prints it."""
+    return int(os.environ.get("RETENTION_SOAK_SEED", secrets.randbelow(10**6)))
+
+
+@pytest.fixture
+def soak_count() -> int:
+    """How many cases a long test tries."""
+    return int(os.environ.get("RETENTION_SOAK_COUNT", "200"))
 
 
 @pytest.fixture

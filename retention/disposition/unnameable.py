@@ -11,13 +11,21 @@ from retention.sources.literal import value_of
 
 
 def refuse_unnameable(part: Part) -> None:
-    """Raise SchemaUnsafe for a key with a NUL in it, which only SQLite stores, and which no command line carries and
-    SQLite's own functions read to the NUL alone."""
+    """Raise SchemaUnsafe for a key with a NUL in it, which SQLite and MySQL store, and which no command line carries and
+    SQLite's own functions read to the NUL alone; and for a number beyond 64 bits with their sign, which only MySQL stores."""
     literal = {entry.name for entry in part.columns if entry.travels == "literal"}
+    unsigned = {entry.name for entry in part.columns if entry.type.startswith("bigint") and entry.travels == "text"}
     for name in part.key:
         column = part.rows[name]
         if not pa.types.is_string(column.type):
             continue
+        if name in unsigned:  # one of its numbers did not fit, or all would travel as such
+            greatest = max(int(text) for text in column.to_pylist())
+            raise SchemaUnsafe(
+                f"a record of {part.table} has the number {greatest} in its key, beyond {2**63 - 1}, so nothing of its batch was"
+                " deleted: nobody could hold or restore it by its key",
+                hint="give this record another key, or leave it out by a `where`",
+            )
         # text that is not plain travels by its bytes: CAST(X'...' AS TEXT)
         suspect = pc.match_substring(column, "CAST(" if name in literal else "\0")
         for value in column.filter(suspect).to_pylist():

@@ -5,10 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
-
 from retention.errors import SchemaUnsafe
-from retention.sources.sql import raw, rows_of
 
 if TYPE_CHECKING:
     from retention.sources.bound_class import BoundClass
@@ -22,7 +19,7 @@ def refuse_drift(session: Session, bound: BoundClass) -> None:
     Asked in the transaction that deletes, which keeps the definitions (`Session.keep_definitions`).
     """
     for table in bound.tables:
-        found = set(session.arrow(sa.select(raw("*")).select_from(rows_of(table)).limit(0)).column_names)
+        found = session.column_names(table)
         known = {column.name for column in table.columns}
         if found != known:
             raise _changed(f"the columns of {table.name} changed", ", ".join(sorted(found ^ known)))

@@ -109,6 +109,14 @@ class PostgresqlSession(AdbcSession):
         )
         return dict(found)
 
+    def column_names(self, table: Table) -> set[str]:
+        # not by SELECT *: what it answers comes in binary, a form that types of extensions need not have
+        rows = self.rows(
+            "SELECT attname::text FROM pg_attribute"
+            f" WHERE attrelid = {self._oid(table)} AND attnum > 0 AND NOT attisdropped"
+        )
+        return {str(name) for (name,) in rows}
+
     def lacks(self, tables: Sequence[Table], need: Need) -> Iterable[Lack]:
         return postgresql_lacks(self, self._source, tables, need)
 

@@ -23,6 +23,7 @@ from retention.errors import SourceFailed
 from retention.sources.column_entry import Travels
 from retention.sources.rights import Lack, Need
 from retention.sources.server import Server
+from retention.sources.sql import rows_of
 from retention.sources.table import Column, Table
 
 if TYPE_CHECKING:
@@ -74,6 +75,10 @@ class Session(ABC):
     def actions(self, tables: Sequence[Table] | None = None) -> Mapping[str, str]:
         """By table, all that may act by itself when its rows are deleted, as marks to compare: triggers (those of foreign
         keys of other tables among them), rules, partitions. Of all tables if None; a table without any is not named."""
+
+    def column_names(self, table: Table) -> set[str]:
+        """The columns that the table has by now."""
+        return set(self.arrow(sa.select(sa.literal_column("*")).select_from(rows_of(table)).limit(0)).column_names)
 
     @abstractmethod
     def lacks(self, tables: Sequence[Table], need: Need) -> Iterable[Lack]:

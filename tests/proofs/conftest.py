@@ -6,8 +6,6 @@ disposition's conftest, and its large values in `LARGE` (test_environment.py): e
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -52,15 +50,3 @@ def case(site: Site) -> Callable[[], Site]:
 def plain_case(plain_site: Site) -> Callable[[], Site]:
     """A fresh project each time that it is called, without dependents, on the test's database."""
     return lambda: fresh(plain_site)
-
-
-@pytest.fixture
-def soak_seed() -> int:
-    """Of a long test; another one each time unless RETENTION_SOAK_SEED names it. Each test prints it."""
-    return int(os.environ.get("RETENTION_SOAK_SEED", secrets.randbelow(10**6)))
-
-
-@pytest.fixture
-def soak_count() -> int:
-    """How many cases a long test tries."""
-    return int(os.environ.get("RETENTION_SOAK_COUNT", "200"))

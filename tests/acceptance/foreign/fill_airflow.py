@@ -11,7 +11,9 @@ from uuid import UUID
 from airflow_environment import use
 
 use(sys.argv[1], sys.argv[2])
-subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
+done = subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], capture_output=True, text=True)
+if done.returncode:
+    sys.exit(done.stdout + done.stderr)
 
 from airflow.models.dag import DagModel
 from airflow.models.dag_version import DagVersion

@@ -9,7 +9,9 @@ import sqlalchemy as sa
 from buildbot.db.model import Model
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
-engine = sa.create_engine(sys.argv[2].replace("mysql:", "mysql+pymysql:"))
+driver = {"mysql": "mysql+pymysql", "postgresql": "postgresql+psycopg2"}
+scheme, _, rest = sys.argv[2].partition(":")
+engine = sa.create_engine(f"{driver.get(scheme, scheme)}:{rest}")
 Model.metadata.create_all(engine)
 
 

@@ -6,6 +6,7 @@ import io
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from trac.admin.console import TracAdmin
 from trac.attachment import Attachment
@@ -22,6 +23,13 @@ if scheme == "sqlite":  # its own form, for an absolute path of a file that it m
     url = f"sqlite:{path}"
 elif scheme == "postgresql":
     url = f"postgres:{rest}"
+else:  # it asks for a database whose text compares by its bytes
+    import pymysql
+
+    parts = urlsplit(url)
+    connection = pymysql.connect(host=parts.hostname, port=parts.port, user=parts.username, database=parts.path[1:])
+    with connection, connection.cursor() as cursor:
+        cursor.execute(f"ALTER DATABASE {parts.path[1:]} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
 TracAdmin(folder).do_initenv(f"Demo {url}")
 environment = open_environment(folder)
 for number in range(200):

@@ -32,7 +32,7 @@ _TASK = "key: [dag_id, task_id, run_id, map_index], of: [dag_id, task_id, run_id
 
 AIRFLOW = Schema(
     name="airflow",
-    packages=("apache-airflow==3.3.2", "psycopg2-binary", "asyncpg", "aiosqlite", "mysqlclient"),
+    packages=("apache-airflow==3.3.2", "psycopg2-binary", "asyncpg", "aiosqlite", "mysqlclient", "aiomysql"),
     declared=f"""\
         table: dag_run
         key: id

@@ -19,6 +19,17 @@ def part(travels: Travels, keys: list[str] | list[int]) -> Part:
     return Part(table="notes", key=("k",), columns=(column,), rows=pa.table({"k": keys}))
 
 
+def test_a_number_beyond_64_bits_with_their_sign_is_no_key() -> None:
+    part = Part(
+        table="t",
+        key=("id",),
+        columns=(ColumnEntry(name="id", type="bigint(20) unsigned", travels="text"),),
+        rows=pa.table({"id": ["1", "18446744073709551615"]}),
+    )
+    with pytest.raises(SchemaUnsafe, match="the number 18446744073709551615 in its key, beyond 9223372036854775807"):
+        refuse_unnameable(part)
+
+
 def test_every_other_key_can_be_written() -> None:
     refuse_unnameable(part("literal", WRITABLE))
     refuse_unnameable(part("native", ["a", "CAST(X'61' AS TEXT)", "é"]))
