@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.servers import mariadb, postgresql15
+from tests.servers.absent import absent
 from tests.servers.mariadb import MariadbServer
 from tests.servers.postgresql15 import Postgresql15Server
 
@@ -64,16 +65,11 @@ def postgres_server(testrun_uid: str) -> Iterator[PostgresServer]:
 def postgres15_server() -> Iterator[Postgresql15Server]:
     """A PostgreSQL 15, the oldest that is taken, on a unix socket, one for each worker of the run."""
     if not postgresql15.installed():
-        _absent("PostgreSQL 15 is not installed: Debian's package postgresql-15")
+        absent("PostgreSQL 15", "postgresql-15")
     server = Postgresql15Server(folder=Path(tempfile.mkdtemp(prefix="retention-15-")))
     server.start()
     yield server
     server.remove()
-
-
-def _absent(told: str) -> None:
-    """A server is not on this machine: CI has them all."""
-    pytest.fail(told) if os.environ.get("CI") else pytest.skip(told)
 
 
 @contextlib.contextmanager
