@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+import zoneinfo
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,6 +76,19 @@ class MariadbServer:
     def url(self, database: str) -> str:
         """As retention.yaml would name it."""
         return f"mysql://root@127.0.0.1:{self.port}/{database}"
+
+    def learn_zones(self, *names: str) -> None:
+        """Let it know these time zones by name, as its documentation says."""
+        with self.connect("mysql") as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT name FROM time_zone_name")
+            known = {name for (name,) in cursor.fetchall()}
+        for name in sorted(set(names) - known):
+            file = next(path for root in zoneinfo.TZPATH if (path := Path(root, name)).is_file())
+            words = [str(_program("mysql_tzinfo_to_sql")), str(file), name]
+            statements = subprocess.run(words, check=True, capture_output=True).stdout
+            words = [str(_program("mariadb")), "--no-defaults", "--protocol=tcp", "--host=127.0.0.1"]
+            words += [f"--port={self.port}", "--user=root", "mysql"]
+            subprocess.run(words, check=True, capture_output=True, input=statements)
 
     def end(self, number: int = signal.SIGTERM) -> None:
         """Send it the signal, and wait until it is gone; its data stays."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -26,7 +26,7 @@ from retention.sources.open import open_source
 from retention.sources.predicate import due
 from retention.sources.record import read_records
 from retention.sources.source import Source
-from tests.servers.mariadb import MariadbServer
+from tests.servers.mariadb import MariadbServer, connect
 
 MARK = Mark(file="test.yaml")
 #: zones of the environment: as databases and processes are set up
@@ -82,9 +82,10 @@ _TYPES = {
 
 _OWN_TYPES = {
     "sqlite": {"zoned": "text"},
-    # an instant is written in the session's zone; a literal says no zone
-    "mysql": {"zoned": "text", "naive": "datetime(6)", "bytes": "blob"},
+    "mysql": {"zoned": "timestamp(6) null", "naive": "datetime(6)", "bytes": "blob"},
 }
+#: a literal of a TIMESTAMP says no zone: it is in that of the session, which is UTC here
+_OWN_WRITES: dict[str, dict[str, _Write]] = {"mysql": {"zoned": lambda moment: f"'{moment.isoformat(' ')[:-6]}'"}}
 
 
 @pytest.fixture
@@ -113,12 +114,15 @@ def _policies(clock: str, today: date) -> PolicySet:
 def _fill(source: Source) -> None:
     session = source.session()
     types = _TYPES | _OWN_TYPES.get(source.dialect.name, {})
+    own = _OWN_WRITES.get(source.dialect.name, {})
     columns = [f"{name} {types.get(name, 'text')}" for name in CLOCKS]
     session.execute(f"CREATE TABLE logs (id integer PRIMARY KEY, {', '.join(columns)})")
     for number, start in enumerate(NIGHTS.values()):
         # even keys: exactly at the beginning of the day; odd ones: the least step before it
         for key, before in ((2 * number, False), (2 * number + 1, True)):
-            values = [write(start - step if before else start) for _, step, write in CLOCKS.values()]
+            values = [
+                own.get(name, write)(start - step if before else start) for name, (_, step, write) in CLOCKS.items()
+            ]
             session.execute(f"INSERT INTO logs VALUES ({key}, {', '.join(values)})")
     session.close()
 
@@ -186,14 +190,33 @@ def test_no_zone_around_postgresql_matters(postgres_url: str, in_zone: Callable[
 def test_no_zone_around_mariadb_matters(
     mariadb_server: MariadbServer, mariadb_url: str, in_zone: Callable[[str], None], around: str
 ) -> None:
-    """Of the server, and of the process; a TIMESTAMP is shown in the zone of the session, which is pinned."""
-    offset = {"UTC": "+00:00", "Pacific/Kiritimati": "+13:00", "America/New_York": "-04:00"}.get(around, around)
+    """Of the server, of each session from its beginning, and of the process; a TIMESTAMP is shown in the session's zone."""
+    mariadb_server.learn_zones(*(zone for zone in AROUND if "/" in zone))
+    zone = {"UTC": "+00:00"}.get(around, around)
+    database = mariadb_url.rpartition("/")[2]
+    role = f"role_{database[-8:]}"
+    own = mariadb_url.replace("root@", f"{role}@")
     with mariadb_server.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(f"SET GLOBAL time_zone = '{offset}'")
+        cursor.execute(f"CREATE USER {role}")
+        cursor.execute(f"GRANT SELECT, TRIGGER, CREATE TEMPORARY TABLES ON {database}.* TO {role}")
         try:
+            cursor.execute(f"SET GLOBAL time_zone = '{zone}'")
+            cursor.execute("SET GLOBAL init_connect = %s", (f"SET time_zone = '{zone}'",))  # not for administrators
             in_zone(around)
-            source = _open(mariadb_url)
-            _fill(source)
-            _decide(source)
+            _fill(_open(mariadb_url))
+            _decide(_open(mariadb_url))
+            with connect(own) as other, other.cursor() as asked:
+                asked.execute("SELECT @@time_zone, zoned FROM logs WHERE id = 0")
+                start = next(iter(NIGHTS.values()))
+                shown = start.astimezone(ZoneInfo(around) if "/" in around else _offset(around)).replace(tzinfo=None)
+                assert asked.fetchall() == ((zone, shown),)
+            _decide(_open(own))
         finally:
+            cursor.execute("SET GLOBAL init_connect = ''")
             cursor.execute("SET GLOBAL time_zone = 'SYSTEM'")
+            cursor.execute(f"DROP USER {role}")
+
+
+def _offset(around: str) -> tzinfo:
+    """The zone of that name, which is no place's."""
+    return UTC if around == "UTC" else timezone(timedelta(hours=int(around[:3])))
