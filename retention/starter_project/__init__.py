@@ -4,10 +4,10 @@ Nothing is guessed that could delete too much: no retention period is proposed, 
 written as a comment that names the question.
 """
 
+from retention.starter_project.dependents import ProposedDependent
 from retention.starter_project.files import WrittenProject, write
 from retention.starter_project.proposal import (
     ProposedClass,
-    ProposedDependent,
     SkippedTable,
     StarterProject,
     propose,

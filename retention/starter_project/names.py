@@ -29,16 +29,19 @@ _CREATED = (
 _OTHER_DATES = frozenset(
     (
         *("birth", "birthday", "born", "deleted", "due", "end", "ended", "expires", "expiry", "last", "modified"),
-        *("updated", "until", "valid"),
+        *("updated", "until", "valid", "changed", "changetime", "endtime", "modtime", "mtime", "updatetime"),
     )
 )
 
-_DATE_NAME = re.compile(r"(^|_)(at|on|date|time|timestamp|ts|epoch|created|ms)$")
+_DATE_NAME = re.compile(
+    r"(^|_)(at|on|date|time|timestamp|ts|epoch|created|ms)$"
+    r"|(^|_)(create|creation|change|modify|modification|update|access|start|end|log|event|entry|[acm])d?(date|time)$"
+)
 
 #: a clock of the likeliest type first; numbers need a unit that only people know
 _CLOCK_KINDS = (Kind.INSTANT, Kind.WALL, Kind.DATE, Kind.TEXT, Kind.INTEGER)
 
-_TAG_NAMES = ("tags", "tag_list", "labels", "tag", "label", "categories")
+_TAG_NAMES = ("tags", "tag_list", "labels", "tag", "label", "categories", "keywords")
 
 _SUBJECTS = (
     *("customer", "account", "client", "contact", "user", "person", "member", "subscriber", "patient", "lead"),
@@ -116,3 +119,20 @@ def subject(column: str) -> str | None:
     *parts, last = words(column) or [""]
     named = last in ("id", "uuid", "no", "number") and parts != [] and parts[-1] in _SUBJECTS
     return parts[-1] if named else None
+
+
+def named_after(table: str) -> frozenset[str]:
+    """What a column is called that refers to rows of ``tickets``: ticket, ticket_id, tickets_id."""
+    plural = snake(table)
+    singular = plural[:-3] + "y" if plural.endswith("ies") else plural.removesuffix("s")
+    return frozenset({singular, *(f"{one}_{last}" for one in (singular, plural) for last in ("id", "uuid"))})
+
+
+def pairs(columns: Iterable[str]) -> list[tuple[str, str]]:
+    """Columns of which one names a table and the other a row in it: object_type and object_id, type and id."""
+    by_name = {snake(column): column for column in columns}
+    return [
+        (by_name[name], by_name[key])
+        for name in by_name
+        if re.search(r"(^|_)type$", name) and (key := f"{name.removesuffix('type')}id") in by_name
+    ]

@@ -10,23 +10,8 @@ from dataclasses import dataclass
 from retention.policy.tags import TagColumn, TagTable
 from retention.sources.source import Source
 from retention.sources.table import Column, Kind, Reference, Table
-from retention.starter_project import names
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProposedDependent:
-    """A table whose rows refer to the record by ``key``, or to the row above it."""
-
-    table: str
-    key: tuple[str, ...]
-    #: what they refer to, where that is not the key
-    of: tuple[str, ...] = ()
-    #: they keep the record instead of going with it: rows of the record's own table
-    blocks: bool = False
-    #: what refers to its rows in turn
-    dependents: tuple[ProposedDependent, ...] = ()
-    #: None where its rows are plainly a part of the record; else why a person must decide
-    question: str | None = None
+from retention.starter_project import by_name, names
+from retention.starter_project.dependents import ProposedDependent, below, proposed_dependents
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +70,12 @@ def source_name(url: str) -> str:
 def propose(source: Source) -> StarterProject:
     """Reflect the schema and propose record classes. Raises SourceFailed where the database does not answer."""
     tables = [table for name in source.tables() if (table := source.table(name)) is not None]
-    by_name = {table.name: table for table in tables}
+    every = {table.name: table for table in tables}
     parts = {
         reference.table: table.name
         for table in tables
         for reference in table.referenced_by
-        if _is_part(reference, table, by_name)
+        if _is_part(reference, table, every)
     }
     classes: list[ProposedClass] = []
     skipped: list[SkippedTable] = []
@@ -100,7 +85,7 @@ def propose(source: Source) -> StarterProject:
         elif (why := _no_class(table)) is not None:
             skipped.append(SkippedTable(table=table.name, why=why))
         else:
-            classes.append(_propose_class(table, by_name, parts, taken={proposed.name for proposed in classes}))
+            classes.append(_propose_class(table, every, parts, taken={proposed.name for proposed in classes}))
     classes.sort(key=lambda proposed: proposed.doubt is not None)
     return StarterProject(source=source.name, classes=tuple(classes), skipped=tuple(skipped))
 
@@ -110,7 +95,7 @@ def _is_part(reference: Reference, parent: Table, tables: Mapping[str, Table]) -
     child = tables.get(reference.table)
     if child is None or child.name == parent.name or set(reference.parent_columns) != set(parent.primary_key):
         return False
-    if parent.name in _below(child, tables):
+    if parent.name in below(child, tables):
         return False  # they refer to one another in a circle
     further = [other for other in child.referenced_by if other.table != child.name]
     if not all(_is_part(other, child, tables) for other in further):
@@ -119,16 +104,6 @@ def _is_part(reference: Reference, parent: Table, tables: Mapping[str, Table]) -
         return True
     alone = all(other.parent == parent.name for other in child.refers_to) and not child.referenced_by
     return names.is_log(parent.bare_name) and not names.is_log(child.bare_name) and alone
-
-
-def _below(table: Table, tables: Mapping[str, Table], seen: frozenset[str] = frozenset()) -> frozenset[str]:
-    """The tables that refer to the table, to those, and so on."""
-    found = seen
-    for name in {reference.table for reference in table.referenced_by} - seen:
-        found |= {name}
-        if name in tables:
-            found = _below(tables[name], tables, found)
-    return found
 
 
 def _no_class(table: Table) -> str | None:
@@ -162,10 +137,8 @@ def _propose_class(
             "no foreign key refers to this table. Rows elsewhere that belong to a record without one are left behind: "
             "name their table under `dependents`"
         )
-    dependents: list[ProposedDependent] = []
-    for reference in table.referenced_by:
-        twice = any(dependent.table == reference.table for dependent in dependents)
-        dependents.append(_dependent(reference, table, tables, parts, twice=twice))
+        notes += by_name.polymorphic(table, tables)
+    dependents = proposed_dependents(table, tables, parts)
     subjects = {subject: column.name for column in table.columns if (subject := names.subject(column.name)) is not None}
     return ProposedClass(
         name=_free_name(table, taken),
@@ -175,9 +148,9 @@ def _propose_class(
         other_clocks=tuple(column.name for column in others),
         tags=tag_source,
         subjects=subjects,
-        dependents=tuple(dependents),
+        dependents=(*dependents, *by_name.children(table, tables)),
         notes=tuple(notes),
-        doubt=_doubt(table, created, dependents),
+        doubt=_doubt(table, created, dependents, parts),
     )
 
 
@@ -192,48 +165,17 @@ def _free_name(table: Table, taken: set[str]) -> str:
     return next(choice for choice in choices if choice not in taken)
 
 
-def _doubt(table: Table, created: Column, dependents: Sequence[ProposedDependent]) -> str | None:
+def _doubt(
+    table: Table, created: Column, dependents: Sequence[ProposedDependent], parts: Mapping[str, str]
+) -> str | None:
     if created.kind is Kind.INTEGER:
         return f"{created.name} holds numbers: say with `unit` whether they count s, ms or us since 1970"
-    asking = sorted({dependent.table for dependent in dependents if dependent.question is not None} - {table.name})
+    asking = sorted({one.table for one in dependents if parts.get(one.table) != table.name} - {table.name})
     if asking and not names.is_log(table.bare_name):
         return (
             f"other tables refer to it ({', '.join(asking)}): it looks like what records are about, not like a record"
         )
     return None
-
-
-def _dependent(
-    reference: Reference, parent: Table, tables: Mapping[str, Table], parts: Mapping[str, str], *, twice: bool
-) -> ProposedDependent:
-    by_parent = dict(zip(reference.parent_columns, reference.columns, strict=True))
-    by_key = set(by_parent) == set(parent.primary_key)
-    child = tables.get(reference.table)
-    is_part = parts.get(reference.table) == parent.name
-    blocks = reference.table == parent.name
-    question: str | None
-    if twice:
-        question = (
-            f"{reference.table} refers to it a second time, by {', '.join(reference.columns)}: a list under its name"
-            " says both, one of them with `then: block`"
-        )
-    elif blocks or is_part:
-        question = None
-    elif child is not None and child.referenced_by:
-        further = ", ".join(sorted({other.table for other in child.referenced_by}))
-        question = f"{further} refer to its rows in turn"
-    else:
-        question = "its rows may be records of their own"
-    return ProposedDependent(
-        table=reference.table,
-        key=tuple(by_parent[one] for one in parent.primary_key) if by_key else reference.columns,
-        of=() if by_key else reference.parent_columns,
-        blocks=blocks,
-        dependents=tuple(_dependent(other, child, tables, parts, twice=False) for other in child.referenced_by)
-        if is_part and child is not None
-        else (),
-        question=question,
-    )
 
 
 def _tags(table: Table, tables: Mapping[str, Table]) -> tuple[TagColumn | TagTable | None, str | None]:

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import yaml
 
 from retention.policy.tags import TagColumn
-from retention.starter_project.proposal import ProposedClass, ProposedDependent
+from retention.starter_project.dependents import ProposedDependent
+from retention.starter_project.proposal import ProposedClass
 
 
 def scalar(value: str) -> str:
@@ -67,19 +68,34 @@ def _others(proposed: ProposedClass) -> str:
 def _dependents(proposed: ProposedClass) -> list[str]:
     if not proposed.dependents:
         return []
-    sure = [dependent for dependent in proposed.dependents if dependent.question is None]
+    sure = [group for group in _by_table(proposed.dependents).values() if all(one.question is None for one in group)]
     lines = ["        dependents:    # archived and deleted with the record, or kept with it"]
     if not sure:
         lines = [
             "        # dependents:    # DECIDE: nothing is deleted while a table refers to the record and is not named"
         ]
-    for dependent in proposed.dependents:
-        line = f"{scalar(dependent.table)}: {_declaration(dependent)}"
-        if dependent.question is None:
-            lines.append(f"          {line}{_why(dependent)}")
+    for table, group in _by_table(proposed.dependents).items():
+        line = f"{scalar(table)}: {_declarations(group)}"
+        questions = [one.question for one in group if one.question is not None]
+        if not questions:
+            told = "; ".join(dict.fromkeys(one.told for one in group if one.told))
+            lines.append(f"          {line}{f'    # {words(told)}' if told else ''}")
         else:
-            lines.append(f"          # {line}    # DECIDE: {words(dependent.question)}")
+            lines.append(f"          # {line}    # DECIDE: {words('; '.join(questions))}")
     return lines
+
+
+def _by_table(dependents: Iterable[ProposedDependent]) -> dict[str, list[ProposedDependent]]:
+    """A table that refers in several ways is named once, with a list."""
+    found: dict[str, list[ProposedDependent]] = {}
+    for one in dependents:
+        found.setdefault(one.table, []).append(one)
+    return found
+
+
+def _declarations(group: list[ProposedDependent]) -> str:
+    said = [_declaration(one) for one in group]
+    return said[0] if len(said) == 1 else f"[{', '.join(said)}]"
 
 
 def _declaration(dependent: ProposedDependent) -> str:
@@ -87,16 +103,12 @@ def _declaration(dependent: ProposedDependent) -> str:
     said = [f"key: {_columns(dependent.key)}"]
     if dependent.of:
         said.append(f"of: {_columns(dependent.of)}")
-    if dependent.blocks:
-        said.append("then: block")
-    below = [f"{scalar(one.table)}: {_declaration(one)}" for one in dependent.dependents if one.question is None]
-    if below:
-        said.append(f"dependents: {{{', '.join(below)}}}")
+    if dependent.blocks or dependent.detached:
+        said.append(f"then: {'block' if dependent.blocks else 'detach'}")
+    further = [f"{scalar(table)}: {_declarations(group)}" for table, group in _by_table(dependent.dependents).items()]
+    if further:
+        said.append(f"dependents: {{{', '.join(further)}}}")
     return f"{{{', '.join(said)}}}"
-
-
-def _why(dependent: ProposedDependent) -> str:
-    return "    # a record stays while others refer to it" if dependent.blocks else ""
 
 
 def _columns(names: tuple[str, ...]) -> str:

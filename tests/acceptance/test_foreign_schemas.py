@@ -8,17 +8,22 @@ the folder `RETENTION_FOREIGN` if that is set, where the next run finds them.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from retention.config import SourceConfig
 from retention.sources.open import open_source
+from retention.starter_project import propose
+from retention.starter_project.render import class_block
 from tests.acceptance.foreign.schemas import AIRFLOW, AS_OF, SCHEMAS, Schema
 
 if TYPE_CHECKING:
@@ -163,6 +168,33 @@ def test_what_is_due_goes_whole_and_comes_back_equal(
     for run in project("runs", "--json").json:
         project("archive", "restore", "--run", run["run"], "--reason", "to compare", "--yes")
     assert dump(crm_url) == before
+
+    # what `retention init` proposes is enough, once its questions are answered
+    proposed = made(replace(schema, declared=accepted(schema, crm_url)), crm_url, tmp_path / "proposed", at)
+    plans = proposed("plan", "--as-of", AS_OF, "--json").json["policies"]
+    assert sum(plan["due"] for plan in plans) == count
+
+
+def accepted(schema: Schema, url: str) -> str:
+    """The class as `retention init` proposes it, every question of a dependent answered by yes, and those of the clock as the
+    schema's own declaration does."""
+    source = open_source(SourceConfig(name="site", url=url, classes={}))
+    [proposed] = [one for one in propose(source).classes if one.table == schema.root]
+    lines = [
+        line
+        for line in class_block(proposed)[1:]
+        if not re.match(r" *(# (DECIDE|Note):|created:|unit:|# timezone:)", line)
+    ]
+    lines = [re.sub(r"^( +)# ", r"\1", line) for line in lines]
+    # of rows that name their table themselves only a person knows how
+    lines += [
+        f"          {declared.replace('...', schema.root)}"
+        for note in proposed.notes
+        for declared in re.findall(r"add under `dependents`  (.*)", note)
+    ]
+    clock = yaml.safe_load(schema.declared)
+    lines += [f"        {key}: {clock[key]}" for key in ("created", "unit", "timezone") if key in clock]
+    return "\n".join(lines) + "\n"
 
 
 def test_what_airflow_itself_removes(

@@ -28,14 +28,16 @@ class Schema:
         return self._tables.get(name)
 
 
-def references(child: str, column: str, parent: str, *, parent_column: str = "id") -> Reference:
+def references(
+    child: str, column: str, parent: str, *, parent_column: str = "id", on_delete: str = "NO ACTION"
+) -> Reference:
     return Reference(
         name=f"{child}_{column}",
         table=child,
         columns=(column,),
         parent=parent,
         parent_columns=(parent_column,),
-        on_delete="NO ACTION",
+        on_delete=on_delete,
     )
 
 
@@ -197,6 +199,73 @@ def test_a_record_that_refers_to_another_of_its_table_stays_until_it_is_gone() -
     parent = references("notes", "parent_id", "notes")
     (dependent,) = only(proposal(table("notes", DATED, by=(parent,), to=(parent,)))).dependents
     assert (dependent.question, dependent.blocks) == (None, True)
+
+
+def lines(proposed: ProposedClass) -> list[str]:
+    """What stands under `dependents`, without comments behind it."""
+    block = class_block(proposed)
+    place = next(number for number, line in enumerate(block) if "dependents:" in line)
+    return [line.strip().partition("    # ")[0] for line in block[place + 1 :]]
+
+
+def test_what_the_database_does_by_itself_is_proposed_at_every_level() -> None:
+    """CASCADE lets rows go with the record, SET NULL lets them stay without it; a table that does both goes at one place."""
+    step = references("steps", "build_id", "events", on_delete="CASCADE")
+    result = references("results", "step_id", "steps", on_delete="CASCADE")
+    whole = references("results", "build_id", "events", on_delete="CASCADE")
+    next_, cause = (references("sets", column, "events", on_delete="SET NULL") for column in ("next_id", "cause_id"))
+    loose = references("loose", "event_id", "events", on_delete="SET NULL")
+    events = proposal(
+        table("events", DATED, by=(step, whole, next_, cause, loose)),
+        table("steps", {}, by=(result,), to=(step,)),
+        table("results", {}, to=(result, whole)),
+        table("sets", {}, to=(next_, cause)),
+        table("loose", {}, key=(), to=(loose,)),
+    ).classes[0]
+    assert events.doubt is None
+    assert lines(events) == [
+        "steps: {key: build_id, dependents: {results: {key: step_id, then: block}}}",
+        "results: {key: build_id}",
+        "sets: [{key: next_id, then: detach}, {key: cause_id, then: block}]",
+        "# loose: {key: event_id}",  # without a key its rows could not be attached again
+    ]
+
+
+def test_what_refers_in_a_circle_and_what_has_very_much_below_it_need_a_decision() -> None:
+    set_ = references("sets", "event_id", "events", on_delete="CASCADE")
+    back = references("events", "set_id", "sets", on_delete="CASCADE")
+    hub = references("hubs", "event_id", "events", on_delete="CASCADE")
+    spokes = [references(f"spoke_{number}", "hub_id", "hubs", on_delete="CASCADE") for number in range(13)]
+    events = proposal(
+        table("events", DATED, by=(set_, hub), to=(back,)),
+        table("sets", {}, by=(back,), to=(set_,)),
+        table("hubs", {}, by=tuple(spokes), to=(hub,)),
+        *(table(one.table, {}, to=(one,)) for one in spokes),
+    ).classes[0]
+    questions = [one.question or "" for one in events.dependents]
+    assert (
+        questions[0] == "rows of events belong to its rows in turn, in a circle: say `then: detach`, or `then: block`"
+    )
+    assert questions[1].startswith("spoke_0, spoke_1, spoke_10") and events.dependents[1].dependents == ()
+
+
+def test_what_belongs_to_a_record_by_its_name_alone_needs_a_decision() -> None:
+    (ticket, *_) = proposal(
+        table("tickets", {**DATED, "keywords": Kind.TEXT}),
+        table("ticket_change", {"ticket": Kind.INTEGER, "field": Kind.TEXT}, key=()),
+        table("replies", {"ticket_id": Kind.TEXT}),
+        table("prices", {"ticket": Kind.NUMBER}),
+        table("attachment", {"type": Kind.TEXT, "id": Kind.TEXT}, key=()),
+    ).classes
+    assert lines(ticket) == ["# ticket_change: {key: ticket}", "# replies: {key: ticket_id}"]
+    assert {one.question for one in ticket.dependents} == {
+        "no foreign key says that its rows belong to a record, but the name of its column does"
+    }
+    assert ticket.notes[-1] == (
+        "attachment may refer to records of several tables, told by type: where to these, add under `dependents`"
+        "  attachment: {key: id, when: {type: ...}}"
+    )
+    assert ticket.tags == TagColumn(column="keywords")
 
 
 def test_a_reference_to_something_else_than_the_key_needs_a_decision() -> None:
