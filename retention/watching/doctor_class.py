@@ -49,18 +49,46 @@ def examine_class(engine: Engine, address: str) -> Iterator[Finding]:
 
 
 def _clocks(engine: Engine, declared: RecordClass) -> list[str]:
-    """The columns that tell when a record of the class expires: its own clock, and those that policies name."""
+    """What tells when a record of the class expires: its own clock, and those that policies name."""
     named = [declared.created, *(one.retain.clock for one in engine.project.policies.of(declared.address))]
     return list(dict.fromkeys(name for name in named if name is not None))
 
 
 def _clock(engine: Engine, source: Source, declared: RecordClass, table: Table, name: str) -> Iterator[Finding]:
-    subject = f"class {declared.address}"
-    column = table.column(name)
-    if column is None:
-        return  # binding has said so
-    zone = f", in {declared.timezone.key}" if declared.timezone is not None and column.kind is not Kind.INSTANT else ""
-    yield Finding(subject=subject, level=Level.OK, what=f"clock {name} is {column.type}{zone}")
+    found: list[tuple[str, Column]] = []
+    for part in declared.clock_parts(name):
+        stands = _kin_table(source, declared, table, part.kin)
+        column = None if stands is None else stands.column(part.column)
+        if stands is None or column is None:
+            return  # binding has said so
+        found.append((column.name if part.kin is None else f"{stands.name}.{column.name}", column))
+    if [where for where, _ in found] == [name]:
+        yield from _one_column(source, declared, table, found[0][1])
+    else:
+        said = ", ".join(f"{where} ({_read_as(declared, column)})" for where, column in found)
+        what = f"clock {name} is {'the latest of ' if len(found) > 1 else ''}{said}"
+        what += ", looked up for each record: no index on it could serve a plan"
+        yield Finding(subject=f"class {declared.address}", level=Level.OK, what=what)
+    for where, column in found:
+        yield from _zone(engine, source, declared, column, where)
+
+
+def _kin_table(source: Source, declared: RecordClass, table: Table, kin: str | None) -> Table | None:
+    """The table in which a part of a clock stands: the class's own, a parent's or a dependent's."""
+    if kin is None:
+        return table
+    return source.table(declared.parents[kin].table if kin in declared.parents else kin)
+
+
+def _read_as(declared: RecordClass, column: Column) -> str:
+    if declared.timezone is None or column.kind is Kind.INSTANT:
+        return column.type
+    return f"{column.type}, in {declared.timezone.key}"
+
+
+def _one_column(source: Source, declared: RecordClass, table: Table, column: Column) -> Iterator[Finding]:
+    subject, name = f"class {declared.address}", column.name
+    yield Finding(subject=subject, level=Level.OK, what=f"clock {name} is {_read_as(declared, column)}")
     # text and bytes are read by expressions of their own there, which no index on the column serves
     served = source.dialect.name == "sqlite" or column.kind not in (Kind.TEXT, Kind.OTHER)
     if served and not any(index[0] == name for index in table.indexes if index):
@@ -70,10 +98,9 @@ def _clock(engine: Engine, source: Source, declared: RecordClass, table: Table, 
             what=f"no index begins with the clock {name}: each plan reads the whole table",
             change=source.index_sql(table, (name,)),
         )
-    yield from _zone(engine, source, declared, column)
 
 
-def _zone(engine: Engine, source: Source, declared: RecordClass, column: Column) -> Iterator[Finding]:
+def _zone(engine: Engine, source: Source, declared: RecordClass, column: Column, name: str) -> Iterator[Finding]:
     """A time without a zone that the database itself fills in (``DEFAULT now()``) is in the zone of its sessions."""
     if column.kind is not Kind.WALL or declared.timezone is None:
         return
@@ -87,7 +114,7 @@ def _zone(engine: Engine, source: Source, declared: RecordClass, column: Column)
     yield Finding(
         subject=f"class {declared.address}",
         level=Level.WARNING,
-        what=f"clock {column.name} has no zone and is declared as {declared.timezone.key}, and the server's sessions are in"
+        what=f"clock {name} has no zone and is declared as {declared.timezone.key}, and the server's sessions are in"
         f" {there}: what DEFAULT now() or a trigger writes there would be of that zone",
         change=f"find out which zone the application writes; if it is that one:  timezone: {there}",
     )

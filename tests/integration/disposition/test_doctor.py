@@ -358,3 +358,52 @@ def test_statuses_and_json(well: Any) -> None:
     done = well.cli("doctor", "cmr")
     assert done.returncode == 2
     assert 'crm"' in done.stderr
+
+
+def test_a_composed_clock_is_looked_at_in_each_of_its_tables(site: Any) -> None:
+    """Its columns in dependents and parents, the index by which they are found, and the zone of each."""
+    wall = {"sqlite": "DATETIME", "postgresql": "TIMESTAMP", "mysql": "DATETIME"}[site.dialect]
+    change(
+        site,
+        "CREATE TABLE accounts (id INTEGER PRIMARY KEY, ended_on DATE)",
+        f"ALTER TABLE activity_comments ADD COLUMN written_at {wall}",
+        *INDEXES,
+    )
+    text = site.config.read_text().replace(
+        "        created: created_at\n",
+        "        created: last activity\n"
+        "        clocks: {last activity: {latest of: [created_at, activity_comments.written_at, account.ended_on]}}\n"
+        "        parents: {account: {table: accounts, column: account_id}}\n",
+    )
+    site.config.write_text(text)
+    said = [one.what for one in found(site, Level.OK) if "clock last activity" in one.what]
+    assert len(said) == 1, found(site, *Level)
+    assert re.fullmatch(
+        r"clock last activity is the latest of created_at \(.+\), activity_comments.written_at \(.+, in UTC\),"
+        r" accounts.ended_on \(date, in UTC\), looked up for each record: no index on it could serve a plan",
+        said[0],
+        re.IGNORECASE,
+    )
+    assert found(site, Level.ERROR, Level.WARNING) == []
+    change(site, "DROP INDEX c")
+    assert [one.what for one in found(site, Level.WARNING)] == [
+        "no index begins with activity_id of activity_comments: each deleted record reads all of it"
+    ]
+    site.policy("service-notes", retain="{for: 90 days, from: account.ended_on}")
+    assert any("clock account.ended_on is accounts.ended_on (" in one.what for one in found(site, Level.OK))
+
+
+def test_each_part_of_a_composed_clock_is_in_a_zone(
+    make_site: Callable[..., Any], tmp_path: Path, postgres_url: str, run_sql: Any
+) -> None:
+    site = make_site(tmp_path, postgres_url, run_sql, comments=True)
+    run_sql(
+        postgres_url,
+        *INDEXES,
+        f"ALTER DATABASE {make_url(postgres_url).database} SET timezone = 'Asia/Shanghai'",
+        "ALTER TABLE activity_comments ADD COLUMN written_at timestamp",
+    )
+    clocks = "        clocks: {last: {latest of: [created_at, activity_comments.written_at]}}\n        created: last\n"
+    site.config.write_text(site.config.read_text().replace("        created: created_at\n", clocks))
+    [finding] = found(site, Level.WARNING)
+    assert finding.what.startswith("clock activity_comments.written_at has no zone and is declared as UTC")
