@@ -16,6 +16,9 @@ from retention.sources.mariadb_types import charset, converted, family, in_utf8
 from retention.sources.sql import Declared, raw, string
 from retention.sources.table import Column, Kind
 
+#: PostgreSQL's own types whose values travel as they are
+_PLAIN = ("smallint", "integer", "bigint", "text", "character varying")
+
 #: what a 64-bit column can hold
 _INT64 = range(-(2**63), 2**63)
 
@@ -24,7 +27,8 @@ def plain_key(one: Column, dialect: str) -> bool:
     """Whether the key column's values travel as they are (numbers and text); all others go as the database's text."""
     if dialect == "mysql":
         return one.kind is Kind.INTEGER
-    return dialect == "sqlite" or one.kind is Kind.INTEGER or one.type.split("(")[0] in ("text", "character varying")
+    # a domain over whole numbers travels to the archive as the database's text, and so does its key
+    return dialect == "sqlite" or one.type.split("(")[0] in _PLAIN
 
 
 def key_projection(bound: BoundClass) -> list[sa.ColumnElement[Any]]:
@@ -96,7 +100,7 @@ def _key_value(bound: BoundClass, one: Column, text: str) -> int | str:
     if one.kind is Kind.INTEGER:
         if not re.fullmatch(r"-?[0-9]{1,19}", text) or int(text) not in _INT64:
             raise wrong
-        return int(text)
+        return int(text) if plain_key(one, bound.dialect) else str(int(text))
     if one.type == "uuid":
         try:
             return str(uuid.UUID(text))

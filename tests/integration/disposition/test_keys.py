@@ -35,6 +35,9 @@ KEYS: dict[str, tuple[str, tuple[str, ...], list[list[str]], list[str]]] = {
     ),
     "bigint": ("postgresql", ("BIGINT",), [["9223372036854775807"], ["-9223372036854775808"], ["1"], ["2"]],
                ["9223372036854775807", "-9223372036854775808"]),
+    "domain": ("postgresql", ("positive",), [["7"], ["8"], ["9"], ["10"]], ["07", "8"]),
+    "domain and text": ("postgresql", ("positive", "TEXT"), [["7", "'a'"], ["8", "'a'"], ["8", "'b'"], ["9", "'a'"]],
+                        ['[7,"a"]', '["8","a"]']),
     "uuid": ("postgresql", ("UUID",), [[f"'{ZEROS}{i}'"] for i in "abcd"], [f"{ZEROS}A", f"{ZEROS}b"]),
     "decimal": ("postgresql", ("NUMERIC(12,2)",), [["10.50"], ["9"], ["-1"], ["100"]], ["10.5", "9"]),
     "decimal of any size": ("postgresql", ("NUMERIC",), [["123456789012345678901234567890.5"], ["2.50"], ["3"], ["4"]],
@@ -98,6 +101,7 @@ def keyed(
         time = "DATETIME" if dialect == "sqlite" else "TIMESTAMPTZ"
         if dialect == "postgresql":
             run_sql(url, "CREATE TYPE mood AS ENUM ('so so', 'ok', 'bad', 'good')")
+            run_sql(url, "CREATE DOMAIN positive AS integer CHECK (VALUE > 0)")
         declared = ", ".join(f"{one} {kind} NOT NULL" for one, kind in zip(names, kinds, strict=True))
         run_sql(
             url,
