@@ -165,17 +165,11 @@ _URLS = {
 }  # fmt: skip
 
 
-#: what does not run on MariaDB yet: parts of it speak of the other two alone
-_WITHOUT_MARIADB = ("tests/proofs/",)
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every test that has `crm_url` runs once for each dialect. What is marked `postgresql15` runs on that server too."""
     oldest = metafunc.definition.get_closest_marker("postgresql15") is not None
     if "crm_url" in metafunc.fixturenames:
-        path = metafunc.definition.nodeid.split("::")[0]
-        dialects = ["sqlite", "postgresql", *(["postgresql15"] if oldest else [])]
-        dialects += [] if path.startswith(_WITHOUT_MARIADB) else ["mysql"]
+        dialects = ["sqlite", "postgresql", *(["postgresql15"] if oldest else []), "mysql"]
         metafunc.parametrize("crm_url", dialects, indirect=True)
     elif oldest:
         metafunc.parametrize("postgres_url", [18, 15], ids=["postgresql", "postgresql15"], indirect=True)

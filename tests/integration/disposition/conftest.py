@@ -143,6 +143,13 @@ FILL = {
     ),
 }
 
+#: how many holds wait for the fence of a batch
+WAITING = {
+    "postgresql": "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+    "mysql": "SELECT count(*) AS n FROM information_schema.processlist WHERE state = 'User lock' AND db = database()",
+}
+
 WORKER = """
 import signal, sys, threading
 from pathlib import Path
@@ -321,16 +328,9 @@ class Site:
     def hold_waits(self) -> None:
         """A hold that is being placed was written down, and is not in force while something that does not know it goes on."""
         self.wait(lambda: self.asked("SELECT state FROM hold") == [("pending",)], "no hold was written down")
-        if self.dialect == "postgresql":
-            waiting = (
-                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-            )
-            self.wait(lambda: self.rows(waiting) == [(1,)], "the hold did not wait for the fence")
-        elif self.dialect == "mysql":
-            waiting = "SELECT count(*) AS n FROM information_schema.processlist WHERE state = 'User lock'"
-            self.wait(lambda: self.rows(waiting) == [(1,)], "the hold did not wait for the fence")
-        else:  # which shows nobody who waits
+        if self.dialect in WAITING:
+            self.wait(lambda: self.rows(WAITING[self.dialect]) == [(1,)], "the hold did not wait for the fence")
+        else:  # SQLite shows nobody who waits
             time.sleep(1.5)
         assert self.asked("SELECT state FROM hold") == [("pending",)], "the hold did not wait"
 
