@@ -172,6 +172,8 @@ WRITTEN = [
     ("postgresql", "time", "2024-02-29 09:00:00.12+08"),
     ("postgresql", "padded", "ab"),
     ("postgresql", "uuid", f"{ZEROS}A"),
+    ("postgresql", "domain", "07"),
+    ("postgresql", "domain and text", '[7, "a"]'),
 ]
 
 
