@@ -36,7 +36,7 @@ from tests.integration.sources.exact import everything
 from tests.integration.sources.types import OWN_TYPES
 
 #: how many each database tries with every change
-COUNT = 5
+COUNT = 3
 
 CONFIG = """\
 timezone: UTC
