@@ -76,6 +76,7 @@ _ADVICE = {
     "22021": "the database holds text that is no UTF-8: correct the record, or leave it out by a `where`",
     "23514": "create the partition that the row belongs to, or lift the check",
     "25P03": "the worker was suspended for longer than 10 minutes; run the command again",
+    "57014": "the server or somebody ended a statement: raise statement_timeout for this role, if that is why",
     "28P01": "check the user and password in the source's url",
 }
 

@@ -45,7 +45,15 @@ MUTATIONS = (
         file="retention/sources/mariadb.py",
         old="            slots = random.sample(range(SLOTS), SLOTS)\n",
         new="            continue\n",
-        test="tests/integration/sources/test_mariadb.py::test_several_batches_share_a_fence_and_a_hold_waits_for_each",
+        test=f"{_STOPPED}[mysql]",
+    ),
+    Mutation(
+        promise="P1",
+        name="a list of tags that is too long for MariaDB's patterns is read",
+        file="retention/sources/mariadb_tags.py",
+        old=" WHEN char_length({u}) > {_LONGEST} THEN false",
+        new="",
+        test="tests/proofs/test_hostile_names.py::test_a_hold_by_a_tag_among_too_many_for_mariadb",
     ),
     Mutation(
         promise="P1",

@@ -277,6 +277,8 @@ def application(site: Any) -> Iterator[Callable[[str], object]]:
         pymysql.connect(host=url.host, port=url.port or 3306, user=url.username, database=url.database) as other,
         other.cursor() as cursor,
     ):
+        # as on PostgreSQL: rows that are looked at and not changed are not locked
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         yield cursor.execute
 
 
