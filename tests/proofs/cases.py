@@ -13,6 +13,9 @@ from tests.integration.disposition.conftest import Site
 #: due: 15, 30, 45, 60
 ROWS = 60
 
+#: so that a note may be of megabytes, where a column of text has a limit
+LONG_NOTES = {"mysql": ("ALTER TABLE activity_logs MODIFY note LONGTEXT",)}
+
 
 def fresh(site: Site, rows: int = ROWS) -> Site:
     """The site's project as it was before anything ran, in a folder of its own; its tables filled anew."""

@@ -43,7 +43,7 @@ from retention.errors import ArchiveFailed, ControlFailed, RetentionError, Sourc
 from retention.ledger.control import Control
 from retention.sources import mariadb, postgresql
 from tests.integration.disposition.conftest import _make as make_site
-from tests.proofs.cases import ROWS
+from tests.proofs.cases import LONG_NOTES, ROWS
 from tests.proofs.commands import Commands
 from tests.servers.mariadb import MariadbServer
 
@@ -121,7 +121,7 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[bool]:
 
 def test_a_disk_that_has_no_room_for_the_file(plain_site: Any) -> None:
     plain_site.fill(ROWS)
-    plain_site.run_sql(plain_site.url, LARGE[plain_site.dialect])
+    plain_site.run_sql(plain_site.url, *LONG_NOTES.get(plain_site.dialect, ()), LARGE[plain_site.dialect])
     archive = plain_site.folder / "archive"
     with small_disk(archive, 1) as mounted:
         with nullcontext() if mounted else files_no_larger_than(1_000_000):

@@ -19,7 +19,7 @@ from retention.disposition import destroy, holding, restore
 from retention.errors import ArchiveFailed, RetentionError, SourceFailed
 from retention.holds.scope import Keys, Subject, Tagged
 from tests.integration.disposition.conftest import Site
-from tests.proofs.cases import ROWS
+from tests.proofs.cases import LONG_NOTES, ROWS
 
 HOSTILE = {
     "quotes": 'it\'s "quoted" `so`',
@@ -191,6 +191,7 @@ def test_tags_and_values_of_a_megabyte(plain_site: Site) -> None:
     tag = TAG[plain_site.dialect]
     plain_site.run_sql(
         plain_site.url,
+        *LONG_NOTES.get(plain_site.dialect, ()),
         f"UPDATE activity_logs SET tags = {plain_site.tags(tag)}, note = '{LONG}' WHERE id IN (15, 30, 31)",
     )
     plain_site.policy("service-notes", tags=f"[{tag}]")

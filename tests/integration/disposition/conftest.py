@@ -109,8 +109,8 @@ TABLES = {
         "CREATE INDEX ON comment_files (comment_id)",
     ),
     "mysql": (
-        "CREATE TABLE activity_logs (id BIGINT PRIMARY KEY, account_id INT, status VARCHAR(20), amount DECIMAL(12,2),"
-        " note LONGTEXT, tags JSON, created_at DATETIME, closed_at DATETIME(6))",
+        "CREATE TABLE activity_logs (id BIGINT PRIMARY KEY, account_id INT, status VARCHAR(20), amount DECIMAL(12,2), note TEXT,"
+        " tags JSON, created_at DATETIME, closed_at DATETIME(6))",
         "CREATE TABLE activity_comments (id BIGINT PRIMARY KEY, activity_id BIGINT REFERENCES activity_logs(id), body TEXT)",
         "CREATE TABLE comment_files (id BIGINT PRIMARY KEY, comment_id BIGINT REFERENCES activity_comments(id), name TEXT)",
     ),
