@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.servers import mariadb, postgresql15
-from tests.servers.absent import absent
 from tests.servers.mariadb import MariadbServer
 from tests.servers.postgresql15 import Postgresql15Server
 
@@ -64,8 +63,7 @@ def postgres_server(testrun_uid: str) -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session")
 def postgres15_server() -> Iterator[Postgresql15Server]:
     """A PostgreSQL 15, the oldest that is taken, on a unix socket, one for each worker of the run."""
-    if not postgresql15.installed():
-        absent("PostgreSQL 15", "postgresql-15")
+    postgresql15.require()
     server = Postgresql15Server(folder=Path(tempfile.mkdtemp(prefix="retention-15-")))
     server.start()
     yield server

@@ -1,26 +1,30 @@
-"""The command line in real processes, quickly: see `zygote.py`."""
+"""The command line in processes of its own, with failpoints, small batches and witnesses: see `tests/servers/forked.py`."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-ROOT = Path(__file__).parents[2]
+from tests.servers import forked
+
+#: what a process is to do besides, by its environment
+_ROWS, _WITNESS = "RETENTION_TEST_ROWS", "RETENTION_TEST_WITNESS"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
     """One process."""
 
-    pid: int
+    process: subprocess.Popen[bytes]
     out: Path
 
     @property
@@ -31,41 +35,42 @@ class Command:
     @property
     def status(self) -> int | None:
         """How it ended, negative for a signal; None while it has not."""
-        ended = self.out.with_name(f"{self.out.name}.ended")
-        return int(ended.read_text()) if ended.exists() else None
+        return self.process.poll()
 
     @property
     def seen(self) -> frozenset[int]:
         """The records that were there at the moment in which the command returned; it was started as a witness."""
-        return frozenset(json.loads(self.out.with_name(f"{self.out.name}.seen").read_text()))
+        return frozenset(json.loads(self.out.with_suffix(".seen").read_text()))
 
     @property
     def stopped(self) -> bool:
         """Whether it is suspended now (proc(5))."""
         try:
-            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+            return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
         except (FileNotFoundError, ProcessLookupError):
             return False
 
     def wait(self, seconds: float = 90) -> int:
         """Until it has ended; a traceback is never right."""
-        status = _until(lambda: self.status, seconds, self)
+        self._until(lambda: self.status is not None, seconds)
         assert "Traceback" not in self.said, self.said
-        return int(status)
+        return int(self.process.returncode)
 
     def wait_stopped(self, seconds: float = 90) -> bool:
         """Until it is suspended; False where it ended without."""
-        _until(lambda: self.stopped or self.status is not None, seconds, self)
+        self._until(lambda: self.stopped or self.status is not None, seconds)
         return self.stopped
-
-    def kill(self) -> None:
-        """SIGKILL, if it still lives."""
-        if self.status is None:
-            os.kill(self.pid, signal.SIGKILL)
 
     def go_on(self) -> None:
         """SIGCONT."""
-        os.kill(self.pid, signal.SIGCONT)
+        self.process.send_signal(signal.SIGCONT)
+
+    def _until(self, condition: Callable[[], bool], seconds: float) -> None:
+        deadline, pause = time.monotonic() + seconds, 0.002
+        while not condition():
+            assert time.monotonic() < deadline, self.said
+            time.sleep(pause)
+            pause = min(0.05, pause * 1.5)
 
 
 class Commands:
@@ -74,28 +79,14 @@ class Commands:
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="retention-commands-"))
         self._started: list[Command] = []
-        self._zygote = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("zygote.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        assert self._zygote.stdout is not None
-        assert self._zygote.stdout.readline() == "ready\n"
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        import shutil
-
-        assert self._zygote.stdin is not None and self._zygote.stdout is not None
         for command in self._started:
-            command.kill()
-        self._zygote.stdin.close()
-        self._zygote.stdout.close()
-        self._zygote.wait()
+            command.process.kill()
+            command.process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def start(
@@ -108,23 +99,15 @@ class Commands:
         witness: bool = False,
     ) -> Command:
         """Start `retention WORDS` with a plan of failpoints, batches of so many rows, and as a witness, see `seen`."""
-        assert self._zygote.stdin is not None
         out = self._folder / str(len(self._started))
-        out.touch()
-        order: dict[str, Any] = {
-            "words": [*words, "--config", str(config)],
-            "config": str(config),
-            "plan": plan,
-            "out": str(out),
-            "env": env or {},
-            "rows": rows,
-            "witness": witness,
-        }
-        self._zygote.stdin.write(json.dumps(order) + "\n")
-        self._zygote.stdin.flush()
-        told = out.with_name(f"{out.name}.started")
-        pid = _until(lambda: told.exists() and int(told.read_text()), 30, None)
-        command = Command(pid=int(pid), out=out)
+        environ = {**os.environ, **(env or {}), "RETENTION_FAILPOINTS": plan, _ROWS: str(rows)}
+        if witness:
+            environ[_WITNESS] = json.dumps([str(config), str(out.with_suffix(".seen"))])
+        with out.open("wb") as file:
+            process = forked.command(
+                [*words, "--config", str(config)], begin=child, stdout=file, stderr=subprocess.STDOUT, env=environ
+            )
+        command = Command(process=process, out=out)
         self._started.append(command)
         return command
 
@@ -135,13 +118,26 @@ class Commands:
         return command
 
 
-def _until(ask: Any, seconds: float, command: Command | None) -> Any:
-    deadline = time.monotonic() + seconds
-    pause = 0.002
-    while True:
-        found = ask()
-        if found is not None and found is not False:
-            return found
-        assert time.monotonic() < deadline, "too late" if command is None else command.said
-        time.sleep(pause)
-        pause = min(0.05, pause * 1.5)
+def child() -> None:
+    """What the process does instead of the command line alone."""
+    from retention.cli import main
+    from retention.disposition import windows
+
+    # batches of so many due records, so that a small table has many
+    windows.FIRST_ROWS = windows.MOST_ROWS = int(os.environ[_ROWS])
+    try:
+        main()
+    finally:
+        if _WITNESS in os.environ:
+            _witness(*json.loads(os.environ[_WITNESS]))
+
+
+def _witness(config: str, seen: str) -> None:
+    """Write down which records there are, now: the command has just returned."""
+    from retention.config import load_project
+    from retention.sources.open import open_source
+
+    session = open_source(load_project(Path(config)).config.sources["crm"]).session()
+    found: list[Any] = [row[0] for row in session.rows("SELECT id FROM activity_logs ORDER BY id")]
+    session.close()
+    Path(seen).write_text(json.dumps(found))

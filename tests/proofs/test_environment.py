@@ -45,7 +45,7 @@ from retention.sources import mariadb, postgresql
 from tests.integration.disposition.conftest import _make as make_site
 from tests.proofs.cases import LONG_NOTES, ROWS
 from tests.proofs.commands import Commands
-from tests.servers.mariadb import MariadbServer
+from tests.servers.mariadb import MariadbServer, connect
 
 RUN = ("run", "service-notes", "--yes", "--as-of", "2026-10-01")
 
@@ -272,13 +272,10 @@ def application(site: Any) -> Iterator[Callable[[str], object]]:
         with psycopg.connect(site.url) as connection:
             yield connection.execute  # type: ignore[misc]
         return
-    url = make_url(site.url)
-    with (
-        pymysql.connect(host=url.host, port=url.port or 3306, user=url.username, database=url.database) as other,
-        other.cursor() as cursor,
-    ):
+    with connect(site.url) as other, other.cursor() as cursor:
         # as on PostgreSQL: rows that are looked at and not changed are not locked
         cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        cursor.execute("BEGIN")
         yield cursor.execute
 
 
@@ -884,7 +881,7 @@ def test_sigterm_before_the_first_batch_ends_in_words(case: Callable[[], Any], c
     made = case()
     run = commands.start(made.config, *RUN, plan=f"{step}=stop@1")
     assert run.wait_stopped(), run.said
-    os.kill(run.pid, signal.SIGTERM)
+    run.process.send_signal(signal.SIGTERM)
     run.go_on()
     assert run.wait() in (0, 3), run.said
     whole(made)

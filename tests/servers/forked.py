@@ -19,9 +19,12 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from retention import failpoint
+from retention.cli import main
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,7 +62,8 @@ def _zygote(pid: int) -> socket.socket:
     ours, its = socket.socketpair()
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     with its:
-        process = subprocess.Popen([sys.executable, __file__, str(its.fileno())], pass_fds=[its.fileno()], env=environ)
+        words = [sys.executable, "-m", "tests.servers.forked", str(its.fileno())]
+        process = subprocess.Popen(words, pass_fds=[its.fileno()], env=environ, cwd=ROOT)
 
     def end() -> None:
         ours.close()
@@ -72,10 +76,15 @@ def _zygote(pid: int) -> socket.socket:
 class _Forked(subprocess.Popen[Any]):
     """How the process begins is all that differs."""
 
+    def __init__(self, words: Sequence[str], begin: str, **given: Any) -> None:
+        self._begin = begin
+        super().__init__(words, **given)
+
     def _execute_child(self, args: Any, *rest: Any) -> None:
         cwd, env, (p2cread, _, _, c2pwrite, _, errwrite) = rest[4], rest[5], rest[9:15]
         order = json.dumps({
             "words": [os.fspath(word) for word in args],
+            "begin": self._begin,
             "cwd": os.fspath(cwd or Path.cwd()),
             "env": dict(os.environ if env is None else env),
         }).encode()  # fmt: skip
@@ -95,9 +104,10 @@ class _Forked(subprocess.Popen[Any]):
         self._close_pipe_fds(*rest[9:15])  # type: ignore[attr-defined]
 
 
-def command(words: Sequence[str], **given: Any) -> subprocess.Popen[Any]:
-    """Start `python -m retention WORDS`; the rest as `subprocess.Popen` takes it (files, cwd, env, text)."""
-    return _Forked(words, **given)
+def command(words: Sequence[str], *, begin: Callable[[], None] = main, **given: Any) -> subprocess.Popen[Any]:
+    """Start `python -m retention WORDS`; the rest as `subprocess.Popen` takes it (files, cwd, env, text). ``begin`` is a
+    function of a module to be called there instead of the command line."""
+    return _Forked(words, f"{begin.__module__}:{begin.__name__}", **given)
 
 
 def run(
@@ -137,13 +147,11 @@ def _begin(order: dict[str, Any], files: Sequence[int]) -> None:
     sys.stdin = os.fdopen(0, encoding=encoding, closefd=False)
     sys.stdout = os.fdopen(1, "w", encoding=encoding, closefd=False, buffering=1 if os.isatty(1) else -1)
     sys.stderr = os.fdopen(2, "w", encoding=encoding, closefd=False, buffering=1, errors="backslashreplace")
-    from retention import failpoint
-
     failpoint.arm(os.environ.get("RETENTION_FAILPOINTS", ""))
 
 
-def _serve(line: socket.socket) -> None:
-    """Until the line ends, fork for each order. Returns in each child, and in the parent at the end of it all."""
+def _serve(line: socket.socket) -> str:
+    """Until the line ends, fork for each order. Returns in each child, with what is to be called."""
     while True:
         header, rights, _, _ = line.recvmsg(_HEADER, socket.CMSG_SPACE(3 * array.array("i").itemsize))
         if not header:
@@ -161,8 +169,9 @@ def _serve(line: socket.socket) -> None:
                 os.close(told)
                 os.close(tell)
                 line.close()
-                _begin(json.loads(order), files)
-                return
+                wanted = json.loads(order)
+                _begin(wanted, files)
+                return str(wanted["begin"])
             os.write(tell, child.to_bytes(_HEADER, "big"))
             os._exit(0)
         os.waitpid(between, 0)  # from now on the child is one of whoever ordered it
@@ -179,7 +188,5 @@ if __name__ == "__main__":
         importlib.import_module(f"retention.cli.{path.stem}")
     gc.freeze()  # so that a child does not copy what it only looks at
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _serve(socket.socket(fileno=int(sys.argv[1])))
-    from retention.cli import main
-
-    main()
+    module, _, function = _serve(socket.socket(fileno=int(sys.argv[1]))).partition(":")
+    getattr(importlib.import_module(module), function)()

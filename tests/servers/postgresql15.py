@@ -13,13 +13,16 @@ from pathlib import Path
 
 import psycopg
 
+from tests.servers.absent import absent
+
 #: where Debian has each version's programs
 PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 
 
-def installed() -> bool:
-    """Whether this machine has the server; pip has none of this version."""
-    return (PROGRAMS / "postgres").exists() and (PROGRAMS / "initdb").exists()
+def require() -> None:
+    """End the test where the server is not installed, as `absent` says; pip has none of this version."""
+    if not ((PROGRAMS / "postgres").exists() and (PROGRAMS / "initdb").exists()):
+        absent("PostgreSQL 15", "postgresql-15")
 
 
 @dataclass(kw_only=True)

@@ -93,6 +93,30 @@ then: delete
 schedule: quarterly
 """
 
+#: a project of one class of any table, and its policy: records older than a year are due
+THINGS = """\
+timezone: UTC
+control: sqlite:///{folder}/retention.db
+sources:
+  crm:
+    url: {url}
+    classes:
+      things: {{table: things, key: {key}, created: {clock}, timezone: UTC{dependents}}}
+archives:
+  cold: {{url: "file:./archive"}}
+"""
+
+THINGS_POLICY = """\
+policy: things
+title: Things, a year
+records: crm.things
+all: true
+retain: {for: 1 year}
+archive: {to: cold, keep: 1 year}
+then: delete
+schedule: quarterly
+"""
+
 TABLES = {
     "sqlite": (
         "CREATE TABLE activity_logs (id INTEGER PRIMARY KEY, account_id INTEGER, status TEXT, amount NUMERIC(12,2), note TEXT,"

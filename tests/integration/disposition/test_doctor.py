@@ -218,15 +218,17 @@ def test_a_role_without_rights(make_site: Callable[..., Any], tmp_path: Path, po
         run_sql(postgres_url, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
+def in_shanghai(url: str) -> str:
+    """Sessions begin in that zone."""
+    return f"ALTER DATABASE {make_url(url).database} SET timezone = 'Asia/Shanghai'"
+
+
 def test_a_server_in_another_zone_than_a_naive_clock(
     make_site: Callable[..., Any], tmp_path: Path, postgres_url: str, run_sql: Any
 ) -> None:
     site = make_site(tmp_path, postgres_url, run_sql, comments=True)
     run_sql(
-        postgres_url,
-        *INDEXES,
-        f"ALTER DATABASE {make_url(postgres_url).database} SET timezone = 'Asia/Shanghai'",
-        "ALTER TABLE activity_logs ALTER created_at TYPE timestamp",
+        postgres_url, *INDEXES, in_shanghai(postgres_url), "ALTER TABLE activity_logs ALTER created_at TYPE timestamp"
     )
     [finding] = found(site, Level.WARNING)
     assert "clock created_at has no zone and is declared as UTC, and the server's sessions are in Asia/Shanghai" in (
@@ -400,7 +402,7 @@ def test_each_part_of_a_composed_clock_is_in_a_zone(
     run_sql(
         postgres_url,
         *INDEXES,
-        f"ALTER DATABASE {make_url(postgres_url).database} SET timezone = 'Asia/Shanghai'",
+        in_shanghai(postgres_url),
         "ALTER TABLE activity_comments ADD COLUMN written_at timestamp",
     )
     clocks = "        clocks: {last: {latest of: [created_at, activity_comments.written_at]}}\n        created: last\n"

@@ -30,36 +30,13 @@ from retention.ledger.control import Control
 from retention.sources.keys import key_projection, key_text
 from retention.sources.open import open_source
 from retention.sources.source import Session, Source
-from tests.integration.disposition.conftest import AS_OF, Site
+from tests.integration.disposition.conftest import AS_OF, THINGS, THINGS_POLICY, Site
 from tests.integration.disposition.generated import OLD, Case, Table, cases
 from tests.integration.sources.exact import everything
 from tests.integration.sources.types import OWN_TYPES
 
 #: how many each database tries with every change
 COUNT = 3
-
-CONFIG = """\
-timezone: UTC
-control: sqlite:///{folder}/retention.db
-sources:
-  crm:
-    url: {url}
-    classes:
-      things: {{table: things, key: {key}, created: clock, timezone: UTC{dependents}}}
-archives:
-  cold: {{url: "file:./archive"}}
-"""
-
-POLICY = """\
-policy: things
-title: Things, a year
-records: crm.things
-all: true
-retain: {for: 1 year}
-archive: {to: cold, keep: 1 year}
-then: delete
-schedule: quarterly
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,10 +85,11 @@ class Trial:
             self._table(case.bits, "n integer PRIMARY KEY, ", ", FOREIGN KEY (part) REFERENCES parts (n)")
         shutil.rmtree(self.folder, ignore_errors=True)
         (self.folder / "policies").mkdir(parents=True)
-        (self.folder / "policies" / "things.yaml").write_text(POLICY)
+        (self.folder / "policies" / "things.yaml").write_text(THINGS_POLICY)
         shutil.copy(control, self.folder / "retention.db")
-        words = {"folder": self.folder, "url": self.url, "key": json.dumps(case.declared_key, ensure_ascii=False)}
-        self.site.config.write_text(CONFIG.format(**words, dependents=self._dependents()))
+        key = json.dumps(case.declared_key, ensure_ascii=False)
+        words = {"folder": self.folder, "url": self.url, "key": key, "clock": "clock"}
+        self.site.config.write_text(THINGS.format(**words, dependents=self._dependents()))
 
     def _dependents(self) -> str:
         parts = self.case.parts

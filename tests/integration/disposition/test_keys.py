@@ -17,7 +17,7 @@ from retention.errors import InputError, PolicyFilesError
 from retention.holds.scope import Keys
 from retention.ledger.control import Control
 from retention.policy.decide import Fate
-from tests.integration.disposition.conftest import AS_OF, Site
+from tests.integration.disposition.conftest import AS_OF, THINGS, THINGS_POLICY, Site
 
 ZEROS = "00000000-0000-0000-0000-00000000000"
 
@@ -58,28 +58,6 @@ KEYS: dict[str, tuple[str, tuple[str, ...], list[list[str]], list[str]]] = {
                      [f'["{ZEROS}a","2024-01-01"]', f'["{ZEROS}B","2024-01-01"]']),
 }  # fmt: skip
 
-CONFIG = """\
-timezone: UTC
-control: sqlite:///{folder}/retention.db
-sources:
-  crm:
-    url: {url}
-    classes:
-      things: {{table: things, key: [{key}], created: created_at, timezone: UTC{dependents}}}
-archives:
-  cold: {{url: "file:./archive"}}
-"""
-POLICY = """\
-policy: things
-title: Things, a year
-records: crm.things
-all: true
-retain: {for: 1 year}
-archive: {to: cold, keep: 1 year}
-then: delete
-schedule: quarterly
-"""
-
 CASES = [
     pytest.param(dialect, name, id=f"{dialect}-{name}")
     for name, (where, *_) in KEYS.items()
@@ -115,9 +93,9 @@ def keyed(
         folder = tmp_path / "site"
         (folder / "policies").mkdir(parents=True)
         dependents = ", dependents: {parts: {key: k}}" if len(kinds) == 1 else ""
-        text = CONFIG.format(folder=folder, url=url, key=", ".join(names), dependents=dependents)
-        (folder / "retention.yaml").write_text(text)
-        (folder / "policies" / "things.yaml").write_text(POLICY)
+        words = {"folder": folder, "url": url, "key": f"[{', '.join(names)}]", "clock": "created_at"}
+        (folder / "retention.yaml").write_text(THINGS.format(**words, dependents=dependents))
+        (folder / "policies" / "things.yaml").write_text(THINGS_POLICY)
         Control.upgrade(f"sqlite:///{folder}/retention.db")
         return Site(folder=folder, url=url, dialect=dialect, comments=len(kinds) == 1, run_sql=run_sql), texts
 
