@@ -1,7 +1,7 @@
 """Key windows: where one batch ends and the next begins, in the database's own order of keys.
 
 A LIMIT inside a DELETE costs nine times a plain one (measured), and paging without a lower bound degrades; so each window's
-end is looked up first, by the key's index alone, on a connection of its own. Where one lane works at a time (SQLite),
+end is looked up first, by the key's index alone, on a connection of its own. Where a source has one writer (SQLite),
 the batch finds its own end while it reads. A window is only a stretch of keys: the batch tests the whole predicate.
 """
 
@@ -43,9 +43,9 @@ class Windows:
         with self._lock:
             if self._finished:
                 return None
-            # one lane: the batch itself finds where its window ends, and `learn` is told
-            one_lane = self.job.source.in_flight == 1
-            window = Window(after=self._after, rows=self._rows) if one_lane else self._stretched()
+            # one writer: the batch itself finds where its window ends, and `learn` is told
+            one_writer = self.job.source.one_writer
+            window = Window(after=self._after, rows=self._rows) if one_writer else self._stretched()
             self._open.append(window)
             return window
 

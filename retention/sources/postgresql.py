@@ -188,6 +188,7 @@ class PostgresqlSession(AdbcSession):
 class PostgresqlSource(Source):
     """One database of a PostgreSQL server. ``url`` is SQLAlchemy's form, any driver."""
 
+    one_writer = False
     in_flight = 2
     streams_deleted = True
 

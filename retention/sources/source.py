@@ -144,7 +144,9 @@ class Session(ABC):
 class Source(ABC):
     """One database, by its name in retention.yaml. Threads may share it; each opens sessions of its own."""
 
-    #: how many batches one worker keeps in flight: 2 where a second connection can write beside the first
+    #: whether batches go one after another, and each finds its own end while it reads
+    one_writer: ClassVar[bool] = True
+    #: how many batches one worker keeps in flight, where there may be several
     in_flight: ClassVar[int] = 1
     #: whether `DELETE ... RETURNING` streams the deleted rows faster than select, then delete
     streams_deleted: ClassVar[bool] = False

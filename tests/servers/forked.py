@@ -110,6 +110,15 @@ def command(words: Sequence[str], *, begin: Callable[[], None] = main, **given: 
     return _Forked(words, f"{begin.__module__}:{begin.__name__}", **given)
 
 
+def alone() -> None:
+    """`retention WORDS` with one batch at a time. A process that is suspended at a step of one while another thread of it writes
+    to the control database keeps that locked for as long."""
+    from retention.sources.postgresql import PostgresqlSource
+
+    PostgresqlSource.in_flight = 1
+    main()
+
+
 def run(
     words: Sequence[str],
     *,

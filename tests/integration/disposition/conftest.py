@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from retention.archive.find import rows_of
+from retention.cli import main
 from retention.config import load_project
 from retention.disposition import holding
 from retention.disposition.archived import read_manifest
@@ -181,7 +182,9 @@ from pathlib import Path
 from retention.config import load_project
 from retention.disposition import shift
 from retention.disposition.engine import Engine
+from retention.sources.postgresql import PostgresqlSource
 
+PostgresqlSource.in_flight = int(sys.argv[3])
 shift.FIRST_WAIT = shift.ASK_AGAIN = 0.2
 stop = threading.Event()
 signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
@@ -336,10 +339,13 @@ class Site:
         """A command of its own process."""
         return forked.run([*words, "--config", str(self.config)], text=True, env={**os.environ, **(env or {})})
 
-    def start(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    def start(
+        self, *words: str, env: Mapping[str, str] | None = None, begin: Callable[[], None] = main
+    ) -> subprocess.Popen[str]:
         """A command that goes on while the test does."""
         process = forked.command(
             [*words, "--config", str(self.config)],
+            begin=begin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -350,7 +356,7 @@ class Site:
 
     def start_and_stop_at(self, failpoint: str, *words: str) -> subprocess.Popen[str]:
         """The command, suspended at its failpoint."""
-        process = self.start(*words, env={"RETENTION_FAILPOINTS": f"{failpoint}=stop@1"})
+        process = self.start(*words, env={"RETENTION_FAILPOINTS": f"{failpoint}=stop@1"}, begin=forked.alone)
         self.wait(lambda: _state(process.pid) == "T", f"{words[0]} did not reach {failpoint}")
         return process
 
@@ -377,10 +383,13 @@ class Site:
                 at=at,
             )
 
-    def worker(self, *, seconds: float = 30, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-        """A process that does nothing but look for work, and waits little after what failed."""
+    def worker(
+        self, *, seconds: float = 30, env: Mapping[str, str] | None = None, lanes: int = 2
+    ) -> subprocess.Popen[str]:
+        """A process that does nothing but look for work, and waits little after what failed; on PostgreSQL with so many
+        batches at a time."""
         process = subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(self.config), str(seconds)],
+            [sys.executable, "-c", WORKER, str(self.config), str(seconds), str(lanes)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -392,7 +401,8 @@ class Site:
     def worker_stopped_at(self, failpoint: str) -> subprocess.Popen[str]:
         """A worker that is suspended at its failpoint."""
         name, _, turn = failpoint.partition("@")
-        process = self.worker(env={"RETENTION_FAILPOINTS": f"{name}=stop@{turn or 1}"})
+        # one batch at a time: see `forked.alone`
+        process = self.worker(env={"RETENTION_FAILPOINTS": f"{name}=stop@{turn or 1}"}, lanes=1)
         self.wait(lambda: _state(process.pid) == "T", f"no worker reached {failpoint}")
         return process
 

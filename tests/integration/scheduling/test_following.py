@@ -44,17 +44,28 @@ trace.set_tracer_provider(provider)
 """
 
 
+#: one batch at a time: stopped behind it, the process holds no lock of the control database
+ALONE = "from retention.sources.postgresql import PostgresqlSource\nPostgresqlSource.in_flight = 1"
+
+
 def test_a_run_is_followed_through_every_process(
     make_site: Callable[..., Site], postgres_url: str, broker: Any, tmp_path: Path, slot_time: Any
 ) -> None:
-    """The runs of two slots, done by two workers of one process each, which write spans into the site's folder."""
+    """The runs of two slots, done by two workers of one process each, which write spans into the site's folder. The first
+    waits behind its first batch until the second has done one."""
     site = make_site(postgres_url, broker=broker.url, rows=60_000, now=slot_time - timedelta(seconds=8))
     (tmp_path / "sitecustomize.py").write_text(SET_UP)
     env = {"SPANS": str(site.folder), "PYTHONPATH": str(tmp_path)}
     site.start("beat", **env)
-    workers = [site.start("worker", "-c", "1", "-n", f"{name}@%h", **env) for name in ("one", "two")]
-    site.wait(site.finished, "the runs did not finish")
-    for worker in workers:
+    one = site.start(
+        "worker", "-c", "1", "-n", "one@%h", first=ALONE, RETENTION_FAILPOINTS="batch.after-settled=stop@1", **env
+    )
+    site.wait(lambda: bool(site.stopped(one)), "the first worker did not commit a batch")
+    two = site.start("worker", "-c", "1", "-n", "two@%h", **env)
+    site.wait(lambda: site.committed() > 1, "the second worker did not commit a batch")
+    with site.continued(one):
+        site.wait(site.finished, "the runs did not finish")
+    for worker in (one, two):
         worker.terminate()
         worker.wait(timeout=30)
     followed_in_the_logs(site)
