@@ -38,8 +38,6 @@ class Unset:
 
 def meant(value: Scalar, zone: ZoneInfo | None, unit: Unit | None, form: Format | None) -> datetime | date | None:
     """What a value of the list says: a day, or an instant (UTC); None for what is no time to a class that reads so."""
-    if isinstance(value, bool):
-        return None
     if isinstance(value, int | float):
         if form is None:
             return None if unit is None else since_1970(value, unit)

@@ -88,6 +88,13 @@ def test_columns_come_go_and_change_from_run_to_run(plain_site: Any) -> None:
         assert (told.restored, told.unplaced) == (len(site.due_ids(ROWS)), unplaced)
 
 
+def test_what_went_without_an_archive_has_no_version(plain_site: Any) -> None:
+    plain_site.fill(ROWS)
+    plain_site.policy("service-notes", archive="none", mandate="Data minimisation")
+    assert plain_site.run().deleted
+    assert schema_versions(plain_site.engine()) == []
+
+
 def test_the_versions_are_listed_in_text_and_json(site: Any) -> None:
     assert "Nothing is archived." in site.cli("archive", "list", "--schema").stdout
     site.fill(ROWS)

@@ -77,9 +77,12 @@ def test_values_that_keep_widening_end_in_words(plain_site: Any, monkeypatch: py
     whole(plain_site)
 
 
-def test_a_row_that_the_application_changes_meanwhile(server_site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PostgreSQL, REPEATABLE READ: the batch fails with SQLSTATE 40001. MariaDB, READ COMMITTED: fewer go than were noted.
-    Either begins anew, on the changed state."""
+@pytest.mark.parametrize("how", ["UPDATE activity_logs SET tags = '{tags}'", "DELETE FROM activity_logs"])
+def test_a_row_that_the_application_changes_meanwhile(
+    server_site: Any, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """PostgreSQL, REPEATABLE READ: the batch fails with SQLSTATE 40001. MariaDB, READ COMMITTED: fewer are read, or go, than
+    were noted. Either begins anew, on the changed state."""
     server_site.fill(ROWS)
     changed = threading.Event()
     tags = "{sales}" if server_site.dialect == "postgresql" else '["sales"]'
@@ -87,7 +90,7 @@ def test_a_row_that_the_application_changes_meanwhile(server_site: Any, monkeypa
     def change() -> None:
         if not changed.is_set():
             changed.set()
-            server_site.run_sql(server_site.url, f"UPDATE activity_logs SET tags = '{tags}' WHERE id = 15", "SELECT 1")
+            server_site.run_sql(server_site.url, f"{how.format(tags=tags)} WHERE id = 15", "SELECT 1")
 
     real, select_batch = PostgresqlSession.share_fence, statements.select_batch
 
@@ -107,7 +110,9 @@ def test_a_row_that_the_application_changes_meanwhile(server_site: Any, monkeypa
             patch.setattr(statements, "select_batch", select_noted)
         assert server_site.run().state == "finished"
     assert changed.is_set()
-    assert set(range(1, ROWS + 1)) - server_site.ids() == server_site.due_ids(ROWS) - {15}
+    due = server_site.due_ids(ROWS) - {15}
+    assert server_site.archived() == dict.fromkeys(due, 1)
+    assert set(range(1, ROWS + 1)) - server_site.ids() == due | ({15} if "DELETE" in how else set())
     assert server_site.findings() == []
 
 

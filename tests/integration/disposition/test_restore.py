@@ -258,6 +258,41 @@ def test_a_dependent_that_is_no_longer_declared_is_not_forgotten(site: Any) -> N
     assert set(range(1, ROWS + 1)) - site.ids() == site.due_ids(ROWS)
 
 
+@pytest.mark.parametrize(
+    "now",
+    [
+        "        dependents:\n          comment_files: {key: activity_id}\n",
+        "        dependents:\n          activity_comments:\n            key: activity_id\n            dependents:\n"
+        "              comment_files: {key: comment_id}\n",
+    ],
+    ids=["by another column", "below another table"],
+)
+def test_a_dependent_that_is_declared_elsewhere_by_now_is_not_forgotten(plain_site: Any, now: str) -> None:
+    """Its rows refer to nothing that comes back, by today's declaration."""
+    text = plain_site.config.read_text()
+    then = text.replace("archives:\n", "        dependents:\n          comment_files: {key: record_id}\narchives:\n", 1)
+    plain_site.config.write_text(then)
+    columns = "id INTEGER PRIMARY KEY, activity_id INTEGER, record_id INTEGER, comment_id INTEGER"
+    plain_site.run_sql(
+        plain_site.url,
+        "DROP TABLE IF EXISTS comment_files",
+        f"CREATE TABLE comment_files ({columns})",
+        "CREATE TABLE activity_comments (id INTEGER PRIMARY KEY, activity_id INTEGER)",
+        "INSERT INTO comment_files VALUES (1, 1, 15, 15)",
+    )
+    plain_site.fill(ROWS)
+    run = plain_site.run().run
+    gone = plain_site.due_ids(ROWS)
+    assert not plain_site.ids() & gone
+    plain_site.config.write_text(text.replace("archives:\n", f"{now}archives:\n", 1))
+    with pytest.raises(Failed, match="comment_files is no dependent of"):
+        back(plain_site, run=run)
+    assert not plain_site.ids() & gone
+    plain_site.config.write_text(then)
+    [told] = back(plain_site, run=run)
+    assert (told.restored, told.dependent_rows) == (len(gone), 1)
+
+
 @pytest.mark.parametrize("point", ["restore.before-commit", "restore.after-commit"])
 def test_a_restore_that_was_killed_is_done_again(site: Any, point: str) -> None:
     site.fill(ROWS)

@@ -72,7 +72,7 @@ GOOD = [
     "where: {any: [{a: 1}, {none: [{b: true}, {c: {not in: [x]}}]}], none: [{d: {is: NO, not: yes}}]}\n"
     "retain: {for: forever}\nschedule: {cron: '*/5 0-6 1,15 * *'}\n",
     "where: {at: {after: 2024-01-01, before: 2025-01-01T09:00:00+08:00}, t: {contains: x, starts with: y}}\n"
-    "retain: {for: 2 weeks}\nschedule: weekly\napproval: required\nlimits: {rows: 5000000}\n",
+    "retain: {for: 2 weeks, keep_last: 2, per: account_id}\nschedule: weekly\napproval: required\nlimits: {rows: 5000000}\n",
     "all: true\nretain: {for: 90 days}\nschedule: monthly\n"
     "limits: {rows: 1, share: 0.5%}\nowner: a@example.com\napproval: none\n",
     "all: true\nretain: {for: 1  year  3 days}\nschedule: yearly\nlimits: {share: 100%}\n",
