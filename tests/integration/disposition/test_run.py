@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from retention.disposition import restore
 from retention.disposition.catalogue import verify_archives
 from retention.disposition.evidence import verify_ledger
 from retention.disposition.plan import make_plan
 from retention.disposition.run import perform, write_down
+from retention.sources.postgresql import PostgresqlSource
 
 ROWS = 6000
 
@@ -51,6 +53,28 @@ def test_dependents_go_with_their_record_and_no_others(site: Any) -> None:
     site.run()
     left = {row[0] for row in site.rows("SELECT activity_id FROM activity_comments")}
     assert left == {i for i in range(1, ROWS + 1) if i % 2 == 0} - site.due_ids(ROWS)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [{"streams_deleted": False}, {"one_writer": True, "in_flight": 1}],
+    ids=["selected, then deleted in one statement", "noted, selected, deleted"],
+)
+def test_postgresql_takes_the_same_by_the_paths_of_the_others(
+    postgresql_site: Any, monkeypatch: pytest.MonkeyPatch, path: dict[str, object]
+) -> None:
+    """What is read with RETURNING here is selected where there is none; nothing else of a batch depends on it."""
+    for name, value in path.items():
+        monkeypatch.setattr(PostgresqlSource, name, value)
+    postgresql_site.fill(ROWS)
+    before, due = postgresql_site.everything(), postgresql_site.due_ids(ROWS)
+    done = postgresql_site.run()
+    assert set(range(1, ROWS + 1)) - postgresql_site.ids() == due
+    assert postgresql_site.archived() == dict.fromkeys(due, 1)
+    assert postgresql_site.findings() == []
+    engine = postgresql_site.engine()
+    restore.restore(engine, restore.choose(engine, run=done.run, keys=(), where=(), address=None), reason="audit")
+    assert postgresql_site.everything() == before
 
 
 def test_a_second_run_finds_nothing(any_site: Any) -> None:
