@@ -1,7 +1,7 @@
 """One column that may tell times, and what it is compared with: all that a dialect needs to say it in SQL.
 
-`policy/moment.py` is the meaning. A dialect's module (`postgresql_clock.py`, `sqlite_clock.py`) has three functions of a
-ClockColumn: `holds` (is there a time), `before` (a bound), `between` (which of many bounds).
+`policy/moment.py` is the meaning. A dialect (`server_clock.py`, `sqlite_clock.py`) has three functions of a ClockColumn:
+`holds` (is there a time), `before` (a bound), `between` (which of many bounds).
 What means "not set" is no matter of dialects: `clocks.py` leaves it out by its moments.
 """
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from sqlalchemy.sql.selectable import NamedFromClause
 
 from retention.policy.calendar import local_day
-from retention.sources import mariadb_clock, postgresql_clock, sqlite_clock
+from retention.sources import sqlite_clock
 from retention.sources.clock_column import MICROSECOND, Bound, ClockColumn, after_bound, day_bound
+from retention.sources.mariadb_clock import MariadbClock
+from retention.sources.postgresql_clock import PostgresqlClock
 from retention.sources.sql import Bool, all_of, any_of
 from retention.sources.table import Column
 
@@ -38,7 +40,16 @@ __all__ = [
     "on_day",
 ]
 
-_DIALECTS = {"postgresql": postgresql_clock, "sqlite": sqlite_clock, "mysql": mariadb_clock}
+
+class _Reads(Protocol):
+    """What a dialect says of one column."""
+
+    def holds(self, column: ClockColumn, *, dates: bool) -> Bool: ...
+    def before(self, column: ClockColumn, bound: Bound) -> Bool: ...
+    def between(self, column: ClockColumn, edges: Sequence[tuple[str, Bound]], below: str) -> sa.ColumnElement[str]: ...
+
+
+_DIALECTS: dict[str, _Reads] = {"postgresql": PostgresqlClock(), "sqlite": sqlite_clock, "mysql": MariadbClock()}
 
 
 def clock_column(
@@ -80,8 +91,7 @@ def before(column: ClockColumn, limit: Bound) -> Bool:
 def between(column: ClockColumn, edges: Sequence[tuple[str, Bound]], below: str) -> sa.ColumnElement[str]:
     """The label of the last of ``edges`` (in order) that the column's moment does not lie before, else ``below``; of
     records that are known to have a clock there."""
-    label: sa.ColumnElement[str] = _DIALECTS[column.dialect].between(column, edges, below)
-    return label
+    return _DIALECTS[column.dialect].between(column, edges, below)
 
 
 def _but(there: Bool, unset: list[Bool]) -> Bool:

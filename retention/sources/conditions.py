@@ -19,9 +19,8 @@ import sqlalchemy as sa
 from retention.policy.calendar import LAST_INSTANT, day_start, local_day
 from retention.policy.condition import AllOf, AnyOf, Compare, Condition, NoneOf, Operator, Scalar
 from retention.policy.moment import wall_instant
-from retention.sources import mariadb_clock
 from retention.sources.clocks import MICROSECOND, Bound, after_bound, before, clock_column, is_clock, on_day
-from retention.sources.mariadb_types import family, text_of
+from retention.sources.mariadb_types import double, family, text_of
 from retention.sources.sql import Bool, all_of, any_of, raw, string
 from retention.sources.table import Column, Kind
 
@@ -182,7 +181,7 @@ class _Column:
             return sa.false()
         if self.mysql:
             floats = family(self.described.type) in ("float", "double")
-            return self.present(test(self.expression, raw(mariadb_clock.double(float(wanted)) if floats else exact)))
+            return self.present(test(self.expression, raw(double(float(wanted)) if floats else exact)))
         if self.described.type in ("real", "double precision"):
             literal: sa.ColumnElement[Any] = sa.cast(string(floating), sa.Double())
         else:

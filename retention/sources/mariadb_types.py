@@ -139,3 +139,9 @@ def _text_literal(plain: sa.ColumnElement[Any], own: str) -> sa.ColumnElement[An
     quoted = sa.func.concat(string("'"), sa.func.replace(text, string("'"), string("''")), string("'"))
     same = sa.func.hex(back) == sa.func.hex(plain)
     return sa.case((plain.is_(None), sa.null()), (same, quoted), else_=_bytes_literal(plain))
+
+
+def double(value: float) -> str:
+    """A literal that the server takes for a double, not for a decimal number."""
+    text = repr(value)
+    return text if "e" in text else f"{text}e0"

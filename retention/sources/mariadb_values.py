@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retention.sources.mariadb_clock import double
+from retention.sources.mariadb_types import double
 
 #: bytes of one INSERT, well below the least max_allowed_packet in use
 _BYTES = 512 * 2**10
