@@ -454,16 +454,17 @@ def test_a_copy_without_the_clock_of_a_hold_with_days_is_covered(plain_site: Any
 
 
 def test_a_hold_with_days_covers_every_copy_whose_clock_stands_elsewhere(plain_site: Any) -> None:
-    """A copy has the record's own columns; what its parent said, nobody can tell any more."""
+    """A copy has the record's own columns; what its parent said in one of the same name, nobody can tell any more."""
     plain_site.run_sql(
         plain_site.url,
-        "CREATE TABLE accounts (id INTEGER PRIMARY KEY, opened_at TIMESTAMP)",
+        "CREATE TABLE accounts (id INTEGER PRIMARY KEY, closed_at TIMESTAMP)",
         *(f"INSERT INTO accounts VALUES ({one}, '2019-01-15 10:00:00')" for one in range(100)),
     )
     text = plain_site.config.read_text()
-    created = "        created: account.opened_at\n        parents: {account: {table: accounts, column: account_id}}\n"
+    created = "        created: account.closed_at\n        parents: {account: {table: accounts, column: account_id}}\n"
     plain_site.config.write_text(text.replace("        created: created_at\n", created, 1))
     plain_site.fill(60)
+    plain_site.run_sql(plain_site.url, "UPDATE activity_logs SET closed_at = '2018-06-01 10:00:00'")
     assert plain_site.run_long_ago().deleted
     day = date(2020, 1, 1)
     holding.place(plain_site.engine(), matter="M-1", reason="court", scope=Everything(), first_day=day, last_day=day)
