@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from tests.integration.disposition.conftest import THINGS, THINGS_POLICY
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 RUNTIME: list[str] = PROJECT["dependencies"]
@@ -93,28 +95,6 @@ def test_a_lock_file_has_hashes_for_all_and_names_no_host_or_folder(name: str) -
     assert [line for line in lines if "://" in line or " /" in line] == []
 
 
-CONFIG = """\
-timezone: UTC
-control: sqlite:///retention.db
-broker: redis://127.0.0.1:1/0
-sources:
-  crm:
-    url: sqlite:///crm.db
-    classes: {things: {table: things, key: id, created: at, timezone: UTC}}
-archives:
-  cold: {url: "file:./archive"}
-"""
-POLICY = """\
-policy: things
-title: Things, a year
-records: crm.things
-all: true
-retain: {for: 1 year}
-archive: {to: cold, keep: 1 year}
-then: delete
-schedule: quarterly
-"""
-
 #: imports everything that the program may, as if nothing were installed but what the lock file given to it names
 ALONE = """
 import importlib, importlib.metadata, pkgutil, sys
@@ -148,9 +128,10 @@ def test_the_program_imports_nothing_but_what_its_lock_file_names(tmp_path: Path
     """The tests have more installed: what only they have is missed on the first day of an installation, by Celery's
     transport for Redis for instance."""
     project = tmp_path / "retention.yaml"
-    project.write_text(CONFIG)
+    things = THINGS.format(folder=tmp_path, url="sqlite:///crm.db", key="id", clock="at", dependents="")
+    project.write_text(f"broker: redis://127.0.0.1:1/0\n{things}")
     (tmp_path / "policies").mkdir()
-    (tmp_path / "policies/things.yaml").write_text(POLICY)
+    (tmp_path / "policies/things.yaml").write_text(THINGS_POLICY)
     names = [*locked("requirements.lock"), "retention"]
     done = subprocess.run(
         [sys.executable, "-c", ALONE, *names],
