@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.servers import mariadb, postgresql15
+from tests.servers import mariadb, mysql, postgresql15
 from tests.servers.mariadb import MariadbServer
+from tests.servers.mysql import MysqlServer
 from tests.servers.postgresql15 import Postgresql15Server
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _fresh_postgres(url_of: Callable[[str], str]) -> Iterator[str]:
 @pytest.fixture
 def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """``postgresql://...`` of a fresh, empty database, dropped afterwards; of PostgreSQL 18, unless a test that is marked
-    `postgresql15` says otherwise."""
+    `every_server` says otherwise."""
     if getattr(request, "param", 18) == 15:
         url: str = request.getfixturevalue("postgres15_url")
         yield url
@@ -103,51 +104,101 @@ def postgres15_url(postgres15_server: Postgresql15Server) -> Iterator[str]:
         yield url
 
 
+class MysqlServers:
+    """The servers that speak MySQL's protocol, one of a kind for each worker of the run, started when first asked for."""
+
+    def __init__(self) -> None:
+        self._started: dict[str, MariadbServer] = {}
+        self._controls: dict[str, tuple[str, dict[str, list[tuple[object, ...]]]]] = {}
+
+    def of(self, kind: str) -> MariadbServer:
+        """``mariadb`` or ``mysql``, on loopback."""
+        if kind not in self._started:
+            (mariadb if kind == "mariadb" else mysql).require()
+            server = MariadbServer if kind == "mariadb" else MysqlServer
+            self._started[kind] = server(folder=Path(tempfile.mkdtemp(prefix=f"retention-{kind}-")) / "data")
+            self._started[kind].start()
+        return self._started[kind]
+
+    @contextlib.contextmanager
+    def fresh(self, kind: str) -> Iterator[str]:
+        """``mysql://...`` of a fresh, empty database, dropped afterwards."""
+        server, name = self.of(kind), f"test_{uuid.uuid4().hex[:12]}"
+        with server.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name}")
+        yield server.url(name)
+        with server.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE {name}")
+
+    def control(self, kind: str) -> str:
+        """``mysql://...`` of a control database as the upgrade makes it, with nothing of the tests before: making one takes
+        seconds, emptying one does not."""
+        server = self.of(kind)
+        if kind not in self._controls:
+            from retention.ledger.control import Control
+
+            name = f"control_{uuid.uuid4().hex[:12]}"
+            with server.connect() as connection, connection.cursor() as cursor:
+                cursor.execute(f"CREATE DATABASE {name}")
+            Control.upgrade(server.url(name))
+            with server.connect(name) as connection:
+                self._controls[kind] = name, mariadb.rows_of(connection)
+        name, tables = self._controls[kind]
+        with server.connect(name) as connection:
+            mariadb.put_back(connection, tables)
+        return server.url(name)
+
+    def remove(self) -> None:
+        for server in self._started.values():
+            server.remove()
+            server.folder.parent.rmdir()
+
+
 @pytest.fixture(scope="session")
-def mariadb_server() -> Iterator[MariadbServer]:
-    """A MariaDB 10.11 on loopback, one for each worker of the run."""
-    mariadb.require()
-    server = MariadbServer(folder=Path(tempfile.mkdtemp(prefix="retention-mariadb-")) / "data")
-    server.start()
-    yield server
-    server.remove()
-    server.folder.parent.rmdir()
+def mysql_servers() -> Iterator[MysqlServers]:
+    servers = MysqlServers()
+    yield servers
+    servers.remove()
 
 
 @pytest.fixture
-def mariadb_url(mariadb_server: MariadbServer) -> Iterator[str]:
-    """``mysql://...`` of a fresh, empty database, dropped afterwards."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with mariadb_server.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name}")
-    yield mariadb_server.url(name)
-    with mariadb_server.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(f"DROP DATABASE {name}")
-
-
-@pytest.fixture(scope="session")
-def shared_mariadb_control(mariadb_server: MariadbServer) -> tuple[str, dict[str, list[tuple[object, ...]]]]:
-    """The name of a database that was upgraded to be a control database, and the rows of its tables: making one takes
-    seconds, emptying one does not."""
-    from retention.ledger.control import Control
-
-    name = f"control_{uuid.uuid4().hex[:12]}"
-    with mariadb_server.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name}")
-    Control.upgrade(mariadb_server.url(name))
-    with mariadb_server.connect(name) as connection:
-        return name, mariadb.rows_of(connection)
+def mysql_kind(request: pytest.FixtureRequest) -> str:
+    """Which of these servers `mariadb_server` and its like are: MariaDB, unless a test that is marked `every_server`, or
+    RETENTION_TEST_MYSQL for a whole run, says otherwise."""
+    kind: str = getattr(request, "param", "mysql" if os.environ.get("RETENTION_TEST_MYSQL") else "mariadb")
+    return kind
 
 
 @pytest.fixture
-def mariadb_control_url(
-    mariadb_server: MariadbServer, shared_mariadb_control: tuple[str, dict[str, list[tuple[object, ...]]]]
-) -> str:
-    """``mysql://...`` of a control database as the upgrade makes it, with nothing of the tests before."""
-    name, tables = shared_mariadb_control
-    with mariadb_server.connect(name) as connection:
-        mariadb.put_back(connection, tables)
-    return mariadb_server.url(name)
+def mariadb_server(mysql_servers: MysqlServers, mysql_kind: str) -> MariadbServer:
+    """A MariaDB 10.11."""
+    return mysql_servers.of(mysql_kind)
+
+
+@pytest.fixture
+def mariadb_url(mysql_servers: MysqlServers, mysql_kind: str) -> Iterator[str]:
+    """``mysql://...`` of a fresh, empty database of it."""
+    with mysql_servers.fresh(mysql_kind) as url:
+        yield url
+
+
+@pytest.fixture
+def mariadb_control_url(mysql_servers: MysqlServers, mysql_kind: str) -> str:
+    """``mysql://...`` of a fresh control database of it."""
+    return mysql_servers.control(mysql_kind)
+
+
+@pytest.fixture
+def mysql_url(mysql_servers: MysqlServers) -> Iterator[str]:
+    """``mysql://...`` of a fresh, empty database of MySQL itself."""
+    with mysql_servers.fresh("mysql") as url:
+        yield url
+
+
+@pytest.fixture
+def mysql_control_url(mysql_servers: MysqlServers) -> str:
+    """``mysql://...`` of a fresh control database of MySQL itself."""
+    return mysql_servers.control("mysql")
 
 
 @pytest.fixture
@@ -159,18 +210,22 @@ def sqlite_url(tmp_path: Path) -> str:
 
 
 _URLS = {
-    "sqlite": "sqlite_url", "postgresql": "postgres_url", "postgresql15": "postgres15_url", "mysql": "mariadb_url",
+    "sqlite": "sqlite_url", "postgresql": "postgres_url", "postgresql15": "postgres15_url", "mariadb": "mariadb_url",
+    "mysql": "mysql_url",
 }  # fmt: skip
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Every test that has `crm_url` runs once for each dialect. What is marked `postgresql15` runs on that server too."""
-    oldest = metafunc.definition.get_closest_marker("postgresql15") is not None
+    """Every test that has `crm_url` runs once for each dialect. What is marked `every_server` runs on every server that is
+    taken: on the oldest PostgreSQL and on MySQL too."""
+    every = metafunc.definition.get_closest_marker("every_server") is not None
     if "crm_url" in metafunc.fixturenames:
-        dialects = ["sqlite", "postgresql", *(["postgresql15"] if oldest else []), "mysql"]
+        dialects = [one for one in _URLS if every or one not in ("postgresql15", "mysql")]
         metafunc.parametrize("crm_url", dialects, indirect=True)
-    elif oldest:
+    elif every and "postgres_url" in metafunc.fixturenames:
         metafunc.parametrize("postgres_url", [18, 15], ids=["postgresql", "postgresql15"], indirect=True)
+    elif every and "mysql_kind" in metafunc.fixturenames:
+        metafunc.parametrize("mysql_kind", ["mariadb", "mysql"], indirect=True)
 
 
 @pytest.fixture

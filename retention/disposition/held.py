@@ -18,7 +18,7 @@ from retention.policy.record_class import RecordClass
 from retention.sources.bound_class import BoundClass
 from retention.sources.check import check_condition
 from retention.sources.keys import key_from_text
-from retention.sources.predicate import held, held_keys
+from retention.sources.predicate import held, held_columns, held_keys
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -160,7 +160,7 @@ class HeldView:
 
 
 def _key_table(engine: Engine, bound: BoundClass, scoped: list[Hold]) -> pa.Table:
-    """Columns ``hold`` and the key's; keys are stored as text, so that a hold can be placed while its source is away."""
+    """`held_columns`; keys are stored as text, so that a hold can be placed while its source is away."""
     owners: list[str] = []
     keys = []
     with engine.control.read() as connection:
@@ -168,7 +168,6 @@ def _key_table(engine: Engine, bound: BoundClass, scoped: list[Hold]) -> pa.Tabl
             for stored in hold_rows.keys(connection, hold.id):
                 owners.append(hold.id)
                 keys.append(key_from_text(bound, str(stored[0])))
-    columns: dict[str, object] = {"hold": pa.array(owners, pa.string())}
-    for position, name in enumerate(bound.record_class.key):
-        columns[name] = pa.array([key[position] for key in keys])
-    return pa.table(columns)
+    places = range(len(bound.record_class.key))
+    values = [*(pa.array([key[place] for key in keys]) for place in places), pa.array(owners, pa.string())]
+    return pa.table(values, names=list(held_columns(bound)))

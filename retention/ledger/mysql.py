@@ -50,7 +50,7 @@ _SESSION = (
 _READER_IDLE = 28_800
 
 #: the writers' lock: of the whole server, so it names the database; at most 64 characters
-_LOCK = "CONCAT('retention.control.', MD5(DATABASE()))"
+_LOCK = "CONCAT('retention.control.', LEFT(SHA2(DATABASE(), 256), 32))"
 
 _RIGHTS = (
     "Check user and password, and that the user has every right in that database: `GRANT ALL ON DATABASE.* TO USER`."

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import random
+import re
 import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,6 +36,7 @@ from retention.sources.rights import Lack, Need
 from retention.sources.server import Server
 from retention.sources.source import Outcome, Session, Source, SourceBusy, fence_key, names
 from retention.sources.sql import column as sa_column
+from retention.sources.sql import copy_of
 from retention.sources.table import Column, Table
 
 if TYPE_CHECKING:
@@ -69,6 +71,12 @@ _MARIADB_SETTINGS = {
     "idle_transaction_timeout": "600",
     "system_versioning_asof": "DEFAULT",
     "default_regex_flags": "''",
+}
+_MYSQL_SETTINGS = {
+    # MySQL has none for transactions alone; here a session that is silent so long is one that is suspended
+    "wait_timeout": "600",
+    # what is told of a table's size is of now, not of yesterday
+    "information_schema_stats_expiry": "0",
 }
 
 #: so many batches may work on one class at a time. A named lock is exclusive: a batch takes one, a hold takes all
@@ -109,7 +117,8 @@ class MariadbSession(Session):
         self._fenced = False
         #: references are watched by this project, not by the server (`keep_definitions`)
         self._unchecked = False
-        self._temporary: set[str] = set()
+        #: the temporary tables that were loaded, and the places of a statement for which each has a copy
+        self._temporary: dict[str, set[int]] = {}
 
     def begin(self, *, write: bool) -> None:
         """For writing READ COMMITTED: what is read before it is locked takes no locks, and every later statement sees the
@@ -204,14 +213,14 @@ class MariadbSession(Session):
 
     def load_temporary(self, name: str, rows: pa.Table) -> None:
         quoted = self._source.quoted(name)
-        self.execute(f"DROP TEMPORARY TABLE IF EXISTS {quoted}")
+        self._drop_temporary(name)
         columns = [(self._source.quoted(one), temporary_type(rows[one])) for one in rows.column_names]
         # a DELETE looks each record's key up in it
         short = len(columns) <= 3 and not any("TEXT" in kind or "BLOB" in kind for _, kind in columns)
         index = f", KEY ({', '.join(column for column, _ in columns)})" if short else ""
         declared = ", ".join(f"{column} {kind}" for column, kind in columns)
         self.execute(f"CREATE TEMPORARY TABLE {quoted} ({declared}{index}) ENGINE = InnoDB")
-        self._temporary.add(quoted)
+        self._temporary[name] = set()
         for values in chunks(rows):
             self.execute(f"INSERT INTO {quoted} VALUES {values}")
 
@@ -241,8 +250,7 @@ class MariadbSession(Session):
                     self._connection.query("ROLLBACK")
                 # a rollback empties temporary tables and leaves them standing: nobody may take such a one for the holds
                 for name in sorted(self._temporary):
-                    self.execute(f"DROP TEMPORARY TABLE IF EXISTS {name}")
-                self._temporary.clear()
+                    self._drop_temporary(name)
                 self._ended()
             self._spoilt = False
 
@@ -283,7 +291,22 @@ class MariadbSession(Session):
                 hint="raise that, or look for shorter tags and values",
             )
         failpoint("source.statement", OSError)
+        self._copy_temporary(cursor, text)
         return int(cursor.execute(text))
+
+    def _copy_temporary(self, cursor: Any, statement: str) -> None:
+        """Make the copies of temporary tables that the statement names and that are not there (see `sql.Temporary`)."""
+        for name, places in self._temporary.items():
+            wanted = {int(place) for place in re.findall(rf"{re.escape(copy_of(name, 0)[:-1])}(\d+)", statement)}
+            for place in sorted(wanted - places):
+                copy = self._source.quoted(copy_of(name, place))
+                cursor.execute(f"CREATE TEMPORARY TABLE {copy} LIKE {self._source.quoted(name)}")
+                cursor.execute(f"INSERT INTO {copy} SELECT * FROM {self._source.quoted(name)}")
+                places.add(place)
+
+    def _drop_temporary(self, name: str) -> None:
+        for one in (name, *(copy_of(name, place) for place in self._temporary.pop(name, ()))):
+            self.execute(f"DROP TEMPORARY TABLE IF EXISTS {self._source.quoted(one)}")
 
     def _refuse_warnings(self, answer: Any) -> None:
         """Raise SourceFailed where the server put null in the place of a value that was too large for it, or "no" in the
@@ -354,7 +377,7 @@ class MariadbSource(Source):
             [(version, session.most)] = session.rows("SELECT version() AS v, @@max_allowed_packet AS p")
             mariadb = "mariadb" in version.lower()
             _refuse_old(self.name, version, mariadb=mariadb)
-            settings = _SETTINGS | (_MARIADB_SETTINGS if mariadb else {})
+            settings = _SETTINGS | (_MARIADB_SETTINGS if mariadb else _MYSQL_SETTINGS)
             session.execute(f"SET {', '.join(f'SESSION {name} = {value}' for name, value in settings.items())}")
         except SourceFailed:
             session.close()

@@ -31,9 +31,9 @@ class MariadbClock(ServerClock):
     def valid(self, column: ClockColumn) -> list[Bool]:
         if column.kind not in (Kind.INSTANT, Kind.WALL, Kind.DATE):
             return []
-        # the date exists: its day, counted and counted back, is the same
-        counted = sa.func.from_days(sa.func.to_days(column.expression))
-        return [sa.func.coalesce(sa.func.date(column.expression) == counted, sa.false())]
+        # the date exists: its day, counted and counted back, is the same, and after the year 0, which MySQL counts too
+        day, counted = sa.func.date(column.expression), sa.func.from_days(sa.func.to_days(column.expression))
+        return [sa.func.coalesce(sa.and_(day == counted, day >= self.day(date.min)), sa.false())]
 
     def text(self, column: ClockColumn) -> Text:
         expression = column.expression

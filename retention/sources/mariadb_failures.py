@@ -31,11 +31,12 @@ _ADVICE = {
     1969: "the server ended a statement for max_statement_time: raise it for this user",
     2006: "is the server up? Nothing of an open batch was deleted",
     2013: "is the server up? Nothing of an open batch was deleted",
+    3141: "a JSON value holds a DECIMAL, a time or bytes, which its text does not say: write it as JSON's own numbers and text",
     3024: "the server ended a statement for max_execution_time: raise it for this user",
 }
 
 #: errors whose text names tables, columns, users and settings, and never a value
-_TELLING = frozenset(_ADVICE) - {1139, 1153, 1301, 1451, 1665, 2006, 2013} | _BUSY
+_TELLING = frozenset(_ADVICE) - {1139, 1153, 1301, 1451, 1665, 2006, 2013, 3141} | _BUSY
 
 _NAMES = {
     number: name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -79,10 +80,13 @@ class _Grants:
         return bool(found) and all(grant.has(right) for grant in found)
 
     def _deciding(self, schema: str, to: _To) -> list[_Grant]:
-        """Of the grants on databases whose pattern fits, the server goes by one alone: MariaDB by the first that it lists.
-        MySQL lists them by name; there none of them may lack a right."""
+        """Of the grants on databases whose pattern fits, the server goes by one alone: MariaDB by the first that it lists,
+        MySQL by the one that says most before its first wildcard; of several such, none may lack a right."""
         fitting = [grant for grant in self._all if grant.to is to and grant.is_of_schema(schema)]
-        return fitting[:1] if self._mariadb else fitting
+        if self._mariadb or not fitting:
+            return fitting[:1]
+        most = max(_said(grant.schema) for grant in fitting)
+        return [grant for grant in fitting if _said(grant.schema) == most]
 
 
 def mariadb_lacks(session: Session, tables: Sequence[Table], need: Need) -> Iterator[Lack]:
@@ -141,6 +145,12 @@ def _fits(pattern: str, schema: str) -> bool:
         ".*" if many else "." if one else re.escape(escaped or plain) for escaped, many, one, plain in parts
     )
     return re.fullmatch(expression, schema, re.DOTALL) is not None
+
+
+def _said(pattern: str) -> float:
+    """How many characters the pattern says before its first wildcard; one without says all."""
+    parts = re.findall(r"\\.|.", pattern, re.DOTALL)
+    return next((place for place, part in enumerate(parts) if part in "%_"), math.inf)
 
 
 def _quoted(name: str) -> str:

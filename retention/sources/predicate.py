@@ -162,8 +162,13 @@ def fate(
 
 
 def held_keys(address: str) -> str:
-    """The temporary table that holds the keys of `Keys` holds on a class: columns ``hold`` and those of the key."""
+    """The temporary table that holds the keys of `Keys` holds on a class, in columns `held_columns`."""
     return f"held_{hashlib.sha256(address.encode()).hexdigest()[:16]}"
+
+
+def held_columns(bound: BoundClass) -> tuple[str, ...]:
+    """Those of the key, in its order, and the hold's id; by place, for a key may have any names."""
+    return (*(f"key_{place}" for place in range(len(bound.record_class.key))), "hold")
 
 
 def held(bound: BoundClass, holds: Sequence[Hold], classes: Mapping[str, BoundClass], zone: ZoneInfo) -> Bool:
@@ -187,7 +192,16 @@ class _Held:
     def parts(self, bound: BoundClass, path: tuple[str, ...], *, above: frozenset[str]) -> Iterator[Bool]:
         """What holds a record of ``bound``. ``path``: the classes from which the walk came; a class comes twice at most
         (a record, its parent, its siblings). ``above``: the classes from which it came down, and need not climb back."""
-        for hold in self.holds:
+        named = [
+            one
+            for one in self.holds
+            if isinstance(one.scope, Keys)
+            and one.scope.records == bound.address
+            and one.first_day is one.last_day is None
+        ]
+        if named:  # there may be hundreds: one look-up for all of them
+            yield _among_keys(bound, named)
+        for hold in (one for one in self.holds if one not in named):
             covered = _covers(bound, hold, self.zone)
             if covered is not None:
                 yield all_of([covered, *_on_days(bound, hold, self.zone)])
@@ -251,13 +265,15 @@ def _covers(bound: BoundClass, hold: Hold, zone: ZoneInfo) -> Bool | None:
             column = bound.record_class.subjects.get(subject)
             return None if column is None else is_subject(bound, column, value)
         case Keys(records=records):
-            return _among_keys(bound, hold) if records == bound.address else None
+            return _among_keys(bound, [hold]) if records == bound.address else None
 
 
-def _among_keys(bound: BoundClass, hold: Hold) -> Bool:
-    keys = temporary(bound.dialect, held_keys(bound.address), ("hold", *bound.record_class.key))
-    columns: list[sa.ColumnElement[Any]] = [key_expression(bound, one, keys.c[one.name]) for one in bound.key_columns]
-    chosen = sa.select(*columns).select_from(keys).where(keys.c.hold == string(hold.id)).correlate_except(keys)
+def _among_keys(bound: BoundClass, holds: Sequence[Hold]) -> Bool:
+    keys = temporary(bound.dialect, held_keys(bound.address), held_columns(bound))
+    described = zip(bound.key_columns, keys.c, strict=False)  # after them comes the hold
+    columns: list[sa.ColumnElement[Any]] = [key_expression(bound, one, column) for one, column in described]
+    of_them = keys.c.hold.in_([string(hold.id) for hold in holds])
+    chosen = sa.select(*columns).select_from(keys).where(of_them).correlate_except(keys)
     return row_value(list(bound.key)).in_(chosen)
 
 

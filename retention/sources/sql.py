@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import quoted_name
 from sqlalchemy.types import UserDefinedType
 
@@ -25,6 +26,29 @@ class Declared(UserDefinedType[Any]):
     def get_col_spec(self, **_: Any) -> str:
         """The name itself."""
         return self.name
+
+
+class Temporary(sa.TableClause):
+    """A temporary table of the session."""
+
+    inherit_cache = False
+
+
+@compiles(Temporary, "mysql")
+def _opened_once(table: Temporary, compiler: Any, asfrom: bool = False, **options: Any) -> str:
+    """MySQL opens a temporary table once a statement: each further place that names it reads a copy, under the same name
+    (`copy_of`; the session makes them)."""
+    text: str = compiler.visit_table(table, asfrom=asfrom, **options)
+    if not asfrom:
+        return text
+    places = compiler.__dict__.setdefault("temporary_places", {})
+    places[table.name] = place = places.get(table.name, 0) + 1
+    return text if place == 1 else f"{compiler.preparer.quote(name(copy_of(table.name, place)))} AS {text}"
+
+
+def copy_of(temporary_table: str, place: int) -> str:
+    """The name of the copy of a temporary table that the ``place``-th mention of it in a statement reads, from 2 on."""
+    return f"{temporary_table}__{place}"
 
 
 def name(text: str) -> quoted_name:
@@ -49,7 +73,7 @@ def temporary(dialect: str, text: str, columns: Iterable[str]) -> sa.TableClause
     schema = {"sqlite": name("temp"), "postgresql": name("pg_temp")}.get(
         dialect
     )  # MySQL has no place of their own for them
-    return sa.table(name(text), *(column(one) for one in columns), schema=schema)
+    return Temporary(name(text), *(column(one) for one in columns), schema=schema)
 
 
 def string(text: str) -> sa.ColumnElement[str]:

@@ -157,9 +157,12 @@ def delete_due(bound: BoundClass, condition: Bool, *, after: Key | None, until: 
     if bound.dialect != "mysql":
         return sa.delete(_table(bound.rows)).where(*where)
     noted = _batch_keys(bound)
-    if _reads(condition, _table(bound.rows)):  # what a join deletes from may not be read beside it
+    if _reads(condition, _table(bound.rows)):  # what is deleted from may be read in a table of its own alone
+        judged = sa.select(*bound.key).select_from(bound.rows, noted).where(_is_noted(bound, noted), *where)
+        # its LIMIT, which limits nothing, keeps the server from merging it into the statement
+        of_its_own = judged.limit(2**64 - 1).subquery("judged")
         return sa.delete(_table(bound.rows)).where(
-            row_value(list(bound.key)).in_(_columns_of(noted)(bound.record_class.key)), *where
+            *(bound.column(one) == of_its_own.c[one] for one in bound.record_class.key)
         )
     # by a join, so that no record but those is looked at, and locked
     return sa.delete(_table(bound.rows)).where(_is_noted(bound, noted), _by_key(bound, condition))

@@ -45,7 +45,7 @@ from retention.sources import mariadb, postgresql
 from tests.integration.disposition.conftest import _make as make_site
 from tests.proofs.cases import LONG_NOTES, ROWS
 from tests.proofs.commands import Commands
-from tests.servers.mariadb import MariadbServer, connect
+from tests.servers.mariadb import MariadbServer, connect, numbers
 
 RUN = ("run", "service-notes", "--yes", "--as-of", "2026-10-01")
 
@@ -87,7 +87,8 @@ LARGE = {
     "postgresql": "UPDATE activity_logs SET note = (SELECT string_agg(md5(id::text || n), '') FROM generate_series(1, 60000) n)"
     " WHERE id IN (15, 30)",
     "mysql": "SET STATEMENT group_concat_max_len = 4000000 FOR UPDATE activity_logs"
-    " SET note = (SELECT group_concat(md5(concat(id, seq)) SEPARATOR '') FROM seq_1_to_60000) WHERE id IN (15, 30)",
+    f" SET note = (SELECT group_concat(left(sha2(concat(id, seq), 256), 32) SEPARATOR '') FROM {numbers(60000)})"
+    " WHERE id IN (15, 30)",
 }
 
 

@@ -35,17 +35,14 @@ class MariadbServer:
 
     def start(self) -> None:
         """Make the data folder if need be, start, and wait until it answers."""
-        user = ("--user=root",) if os.getuid() == 0 else ()
         if not self.folder.exists():
-            words = [str(_program("mariadb-install-db")), "--no-defaults", f"--datadir={self.folder}", *user]
-            words += ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]
-            subprocess.run(words, check=True, capture_output=True)
+            self._make()
         if not self.port:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
                 self.port = int(probe.getsockname()[1])
         words = [
-            str(_program("mariadbd")), "--no-defaults", f"--datadir={self.folder}", *user,
+            *self._program(),
             "--bind-address=127.0.0.1", f"--port={self.port}", f"--socket={self.folder / 'sock'}",
             f"--pid-file={self.folder / 'pid'}", f"--log-error={self.folder / 'error.log'}", "--skip-name-resolve",
             # a server that starts removes what another one has in a folder that they share
@@ -61,8 +58,22 @@ class MariadbServer:
                 return
             except pymysql.err.OperationalError:
                 assert self.process.poll() is None, (self.folder / "error.log").read_text()
-                assert time.monotonic() < deadline, "MariaDB did not start"
+                assert time.monotonic() < deadline, "the server did not start"
                 time.sleep(0.05)
+
+    def _make(self) -> None:
+        user = ("--user=root",) if os.getuid() == 0 else ()
+        words = [str(_program("mariadb-install-db")), "--no-defaults", f"--datadir={self.folder}", *user]
+        words += ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]
+        subprocess.run(words, check=True, capture_output=True)
+
+    def _program(self) -> list[str]:
+        user = ["--user=root"] if os.getuid() == 0 else []
+        return [str(_program("mariadbd")), "--no-defaults", f"--datadir={self.folder}", *user]
+
+    def _zone_statements(self, file: Path, name: str) -> bytes:
+        words = [str(_program("mysql_tzinfo_to_sql")), str(file), name]
+        return subprocess.run(words, check=True, capture_output=True).stdout
 
     def connect(self, database: str | None = None) -> pymysql.Connection[pymysql.cursors.Cursor]:
         """A connection in autocommit, as root."""
@@ -79,11 +90,10 @@ class MariadbServer:
             known = {name for (name,) in cursor.fetchall()}
         for name in sorted(set(names) - known):
             file = next(path for root in zoneinfo.TZPATH if (path := Path(root, name)).is_file())
-            words = [str(_program("mysql_tzinfo_to_sql")), str(file), name]
-            statements = subprocess.run(words, check=True, capture_output=True).stdout
-            words = [str(_program("mariadb")), "--no-defaults", "--protocol=tcp", "--host=127.0.0.1"]
-            words += [f"--port={self.port}", "--user=root", "mysql"]
-            subprocess.run(words, check=True, capture_output=True, input=statements)
+            with connect(self.url("mysql")) as connection, connection.cursor() as cursor:
+                for statement in self._zone_statements(file, name).decode().split(";\n"):
+                    if statement.strip():
+                        cursor.execute(statement)
 
     def end(self, number: int = signal.SIGTERM) -> None:
         """Send it the signal, and wait until it is gone; its data stays."""
@@ -104,6 +114,15 @@ def connect(url: str) -> pymysql.Connection[pymysql.cursors.Cursor]:
         host=parts.host, port=parts.port or 3306, user=parts.username, password=parts.password or "",
         database=parts.database, autocommit=True, charset="utf8mb4",
     )  # fmt: skip
+
+
+def numbers(last: int | str, *, digits: int = 5) -> str:
+    """What to select ``seq`` from, 1 to ``last``, which has no more ``digits``: MySQL has no such tables by itself, as
+    MariaDB has."""
+    every = f"({' UNION ALL '.join(f'SELECT {one} AS i' for one in range(10))})"
+    counted = " + ".join(f"{10**place} * d{place}.i" for place in range(digits))
+    of = ", ".join(f"{every} AS d{place}" for place in range(digits))
+    return f"(SELECT seq FROM (SELECT 1 + {counted} AS seq FROM {of}) AS counted WHERE seq <= {last}) AS numbers"
 
 
 def run(url: str, *statements: str) -> None:

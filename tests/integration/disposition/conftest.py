@@ -36,6 +36,7 @@ from retention.ledger.control import Control
 from retention.ledger.slots import SlotState
 from retention.sources.open import open_source
 from tests.servers import forked
+from tests.servers.mariadb import numbers
 
 AS_OF = datetime(2026, 10, 1, 2, tzinfo=UTC)
 
@@ -163,7 +164,7 @@ FILL = {
     "mysql": (
         "INSERT INTO activity_logs SELECT seq, seq % 50, IF(seq % 2, 'open', 'closed'), seq * 1.25, concat('note ', seq),"
         " CASE WHEN seq % 1000 = 0 THEN '[\"service-note\",\"sales\"]' WHEN seq % 3 = 0 THEN '[\"service-note\"]' ELSE '[]' END,"
-        " IF(seq % 5 = 0, '2026-01-15 10:00:00', '2026-09-15 10:00:00'), NULL FROM seq_1_to_{rows}",
+        f" IF(seq % 5 = 0, '2026-01-15 10:00:00', '2026-09-15 10:00:00'), NULL FROM {numbers('{rows}')}",
         "INSERT INTO activity_comments SELECT id * 10, id, concat('comment on ', id) FROM activity_logs WHERE id % 2 = 0",
         "INSERT INTO comment_files SELECT id * 10, id, concat(id, '.pdf') FROM activity_comments WHERE id % 100 = 0",
     ),
@@ -288,9 +289,11 @@ class Site:
                 columns = [row[0] for row in self.rows(f"SELECT name FROM pragma_table_info('{table}')")]
                 row = " || ',' || ".join(f"typeof({one}) || quote(CAST({one} AS BLOB))" for one in columns)
             elif self.dialect == "mysql":
+                no_text = "'bit', 'geometry', 'binary', 'longblob'"
                 names = self.rows(
-                    "SELECT column_name AS n FROM information_schema.columns"
-                    f" WHERE table_schema = database() AND table_name = '{table}' ORDER BY ordinal_position"
+                    f"SELECT if(data_type IN ({no_text}), concat('hex(', column_name, ')'), column_name) AS n"
+                    f" FROM information_schema.columns WHERE table_schema = database() AND table_name = '{table}'"
+                    " ORDER BY ordinal_position"
                 )
                 row = "concat_ws(',', " + ", ".join(f"coalesce(quote({name}), 'null')" for (name,) in names) + ")"
             else:

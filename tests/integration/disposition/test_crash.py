@@ -61,7 +61,7 @@ def all_is_as_if_undisturbed(site: Any, before: dict[str, list[str]]) -> None:
 
 
 @pytest.mark.parametrize("point", [*POINTS, "batch.after-delete@2", "batch.after-commit@2"])
-@pytest.mark.postgresql15
+@pytest.mark.every_server
 def test_a_run_that_was_killed_is_finished_by_the_next(site: Any, point: str) -> None:
     site.fill(ROWS)
     before = site.everything()
@@ -83,7 +83,7 @@ def test_the_same_where_the_source_streams_what_it_deletes(plain_site: Any, poin
 
 
 @pytest.mark.parametrize(("point", "state"), [("batch.before-commit", "aborted"), ("batch.after-commit", "committed")])
-@pytest.mark.postgresql15
+@pytest.mark.every_server
 def test_recover_settles_what_was_in_doubt_and_does_nothing_twice(any_site: Any, point: str, state: str) -> None:
     any_site.fill(ROWS)
     before = any_site.everything()
@@ -311,7 +311,7 @@ def test_without_an_archive_the_keys_or_the_transaction_tell(plain_site: Any, po
     assert plain_site.findings() == []
 
 
-@pytest.mark.postgresql15
+@pytest.mark.every_server
 def test_another_server_does_not_know_the_transaction(postgresql_site: Any) -> None:
     """Restored from a dump: the archived keys tell; without an archive, only a person can."""
     postgresql_site.fill(ROWS)

@@ -304,10 +304,11 @@ ODD = {
         "UPDATE activity_logs SET code = 7, price = 'n/a' WHERE id = 45",
     ),
     "mysql": (
+        "SET sql_mode = 'NO_BACKSLASH_ESCAPES'",
         "ALTER TABLE activity_logs ADD price DECIMAL(12,4), ADD code VARCHAR(9), ADD moment TIMESTAMP NULL, ADD flag BOOLEAN,"
         " ADD day DATE, ADD mood ENUM('x-1', 'x-2')",
         "UPDATE activity_logs SET price = 12.5, code = 'x-1', moment = '2026-01-15 10:00:00', flag = 1, note = 'ü',"
-        " mood = 'x-2', day = 0 WHERE id = 30",
+        " mood = 'x-2', day = '0000-00-00' WHERE id = 30",
     ),
 }
 WHERE = ["code=x-1", "code=x-2", "moment=2026-01-15", "moment=2026-01-16", "flag=true", "note=ü", "note=note 31",

@@ -52,7 +52,7 @@ def test_columns_come_go_and_change_from_run_to_run(plain_site: Any) -> None:
     site = plain_site
     site.fill(ROWS)
     first = site.run().run
-    site.run_sql(site.url, "ALTER TABLE activity_logs ADD COLUMN extra TEXT DEFAULT 'new'")
+    site.run_sql(site.url, "ALTER TABLE activity_logs ADD COLUMN extra TEXT DEFAULT ('new')")
     again(site, 1000)
     second = site.run().run
     site.run_sql(site.url, *retyped(site))
@@ -152,7 +152,7 @@ def test_a_column_that_must_have_a_value_and_was_not_archived_stops_the_restore(
     site.fill(ROWS)
     run = site.run().run
     site.run_sql(
-        site.url, "DELETE FROM activity_logs", "ALTER TABLE activity_logs ADD COLUMN must TEXT NOT NULL DEFAULT 'x'"
+        site.url, "DELETE FROM activity_logs", "ALTER TABLE activity_logs ADD COLUMN must TEXT NOT NULL DEFAULT ('x')"
     )
     [told] = back(site, run)  # the column's own default fills it
     assert told.restored == len(site.due_ids(ROWS))

@@ -104,7 +104,7 @@ def test_a_pending_hold_refuses_every_deletion_on_its_source(plain_site: Any, mo
     assert 15 in plain_site.ids()
 
 
-@pytest.mark.postgresql15
+@pytest.mark.every_server
 def test_a_hold_that_returned_during_a_run_is_kept(any_site: Any) -> None:
     """The deleting process is stopped after it took the fence and read the holds; the hold must wait for that batch, and
     every later batch must see it."""

@@ -16,6 +16,8 @@ from retention.policy.decide import Fate
 AS_OF = datetime(2026, 10, 1, 2, tzinfo=UTC)
 ACCOUNTS, EACH = 4, 60
 
+pytestmark = pytest.mark.every_server
+
 
 @pytest.fixture
 def grouped(plain_site: Any) -> Any:

@@ -203,3 +203,25 @@ def test_numbers_that_no_text_says_exactly_are_no_keys(keyed: Any) -> None:
     site.run_sql(site.url, "CREATE TABLE parts (id INTEGER PRIMARY KEY, k DOUBLE PRECISION REFERENCES things)")
     with pytest.raises(PolicyFilesError, match='the key "k0" is double precision, no text says such a number exactly'):
         site.plan("things")
+
+
+@pytest.mark.parametrize("name", ["hold", "key_0", "retention_place"])
+@pytest.mark.every_server
+def test_a_key_of_any_name_is_held(crm_url: str, tmp_path: Path, run_sql: Callable[..., None], name: str) -> None:
+    """Also one that the engine itself uses in its temporary tables."""
+    run_sql(
+        crm_url,
+        f'CREATE TABLE things ("{name}" VARCHAR(40) NOT NULL PRIMARY KEY, created_at TIMESTAMP NULL)',
+        "INSERT INTO things VALUES ('a', '2020-01-01 00:00:00'), ('b', '2020-01-01 00:00:00')",
+    )
+    (tmp_path / "policies").mkdir()
+    words = {"folder": tmp_path, "url": crm_url, "key": name, "clock": "created_at", "dependents": ""}
+    (tmp_path / "retention.yaml").write_text(THINGS.format(**words))
+    (tmp_path / "policies" / "things.yaml").write_text(THINGS_POLICY)
+    Control.upgrade(f"sqlite:///{tmp_path}/retention.db")
+    site = Site(folder=tmp_path, url=crm_url, dialect=crm_url.split(":")[0], comments=False, run_sql=run_sql)
+    scope = Keys(records="crm.things", count=1)
+    holding.place(site.engine(), matter="M-1", reason="court", scope=scope, keys=["a"])
+    assert site.run("things").deleted == 1
+    left = "t." + ('"' if site.dialect != "mysql" else "`") + name + ('"' if site.dialect != "mysql" else "`")
+    assert site.rows(f"SELECT {left} AS k FROM things t") == [("a",)]

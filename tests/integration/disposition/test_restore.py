@@ -37,15 +37,15 @@ ODD = {
         "ALTER TABLE activity_logs ADD price DECIMAL(65,30), ADD code BIT(64), ADD raw LONGBLOB, ADD fixed BINARY(4),"
         " ADD moment TIMESTAMP(6) NULL, ADD wall DATETIME(6), ADD day DATE, ADD span TIME(6), ADD since YEAR, ADD single FLOAT,"
         " ADD dbl DOUBLE, ADD great BIGINT UNSIGNED, ADD word VARCHAR(20) CHARACTER SET latin1, ADD sign TEXT CHARACTER SET gbk,"
-        " ADD mood ENUM('sad','it''s'), ADD moods SET('a','b'), ADD place GEOMETRY, ADD ref UUID, ADD host INET6,"
+        " ADD mood ENUM('sad','it''s'), ADD moods SET('a','b'), ADD place GEOMETRY,"
         " ADD twice BIGINT AS (id * 2) STORED, ADD thrice BIGINT AS (id * 3) VIRTUAL",
         "SET sql_mode = 'NO_BACKSLASH_ESCAPES,ALLOW_INVALID_DATES'",
         "SET time_zone = '+00:00'",
         "UPDATE activity_logs SET price = '-12345678901234567890.000000000000000000000000000001', code = b'1' | 1 << 63,"
         " raw = X'00FF5C27', fixed = X'0A', moment = '1970-01-01 00:00:01', wall = '9999-12-31 23:59:59.999999',"
-        " day = '2024-02-29', span = '-838:59:59.999999', since = 2155, single = 0.1, dbl = 5e-324,"
+        " day = '2024-02-29', span = '-838:59:58.999999', since = 2155, single = 0.1, dbl = 5e-324,"
         " great = 18446744073709551615, word = 'é', sign = '中', mood = 'it''s', moods = 'a,b',"
-        " place = ST_GeomFromText('POINT(1.5 -2)', 4326), ref = '123e4567-e89b-12d3-a456-426655440000', host = '::1',"
+        " place = ST_GeomFromText('POINT(1.5 -2)', 4326),"
         " note = concat('a', CHAR(0 USING utf8mb4), '\\ ''\"% ', CONVERT(X'F09F9880' USING utf8mb4)) WHERE id % 2 = 0",
         "UPDATE activity_logs SET day = '0000-00-00', wall = '2024-02-31 10:00:00', moment = 0, since = 0, span = '00:00:00',"
         " dbl = '-0', single = -3.4e38, note = '', raw = '', great = 0, sign = '', moods = '', account_id = NULL, status = NULL"
@@ -73,7 +73,7 @@ def back(site: Any, **chosen: Any) -> list[restore.Restored]:
     return restore.restore(engine, restore.choose(engine, **words), reason="the auditor asks")
 
 
-@pytest.mark.postgresql15
+@pytest.mark.every_server
 def test_every_value_of_a_run_comes_back_equal(any_site: Any) -> None:
     any_site.fill(ROWS)
     any_site.run_sql(any_site.url, *ODD[any_site.dialect])
@@ -171,7 +171,7 @@ def test_a_column_that_is_gone_is_named_and_a_new_one_is_left_empty(site: Any) -
     site.run_sql(
         site.url,
         "ALTER TABLE activity_logs DROP COLUMN note",
-        "ALTER TABLE activity_logs ADD COLUMN since TEXT DEFAULT 'today'",
+        "ALTER TABLE activity_logs ADD COLUMN since TEXT DEFAULT ('today')",
     )
     [told] = back(site, run=run)
     assert (told.restored, told.unplaced) == (len(site.due_ids(ROWS)), ("note",))
@@ -366,7 +366,7 @@ def test_a_file_from_before_a_column_existed_is_passed_over(site: Any) -> None:
     site.run()
     site.run_sql(
         site.url,
-        "ALTER TABLE activity_logs ADD COLUMN colour TEXT DEFAULT 'red'",
+        "ALTER TABLE activity_logs ADD COLUMN colour TEXT DEFAULT ('red')",
         f"INSERT INTO activity_logs (id, {COLUMNS}) SELECT 1000015, {COLUMNS} FROM activity_logs WHERE id = 3",
         "UPDATE activity_logs SET created_at = '2026-01-15 10:00:00' WHERE id = 1000015",
     )

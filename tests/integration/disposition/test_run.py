@@ -19,7 +19,7 @@ from retention.sources.postgresql import PostgresqlSource
 ROWS = 6000
 
 
-@pytest.mark.postgresql15
+@pytest.mark.every_server
 def test_run_takes_exactly_what_the_plan_says_and_archives_it(any_site: Any) -> None:
     any_site.fill(ROWS)
     plan = any_site.plan()

@@ -57,7 +57,7 @@ def parted(
     return site
 
 
-@pytest.mark.postgresql15
+@pytest.mark.every_server
 def test_each_row_of_a_partitioned_table_is_archived_and_restored_once(parted: Any) -> None:
     before, due = parted.everything(), parted.due_ids(ROWS)
     assert {i // 40 for i in due} >= {0, 1, 2} and 45 in due  # of every partition
@@ -74,7 +74,7 @@ def test_each_row_of_a_partitioned_table_is_archived_and_restored_once(parted: A
     assert parted.rows("SELECT count(*) FROM logs_2_45") == [(1,)]
 
 
-@pytest.mark.postgresql15
+@pytest.mark.every_server
 def test_the_server_counts_what_was_deleted_in_every_partition(parted: Any) -> None:
     source = parted.engine().source("crm")
     table = source.table("activity_logs")
@@ -88,7 +88,7 @@ def test_the_server_counts_what_was_deleted_in_every_partition(parted: Any) -> N
 
 
 @pytest.mark.parametrize("how", ["ATTACH", "DETACH"])
-@pytest.mark.postgresql15
+@pytest.mark.every_server
 def test_a_partition_that_comes_or_goes_between_plan_and_batch_stops_it(parted: Any, how: str) -> None:
     engine: Engine = parted.engine()
     policy = engine.project.policies.get("service-notes")
@@ -137,7 +137,7 @@ def test_a_partition_is_no_table_of_its_own(parted: Any) -> None:
     assert len(parted.ids()) == ROWS
 
 
-@pytest.mark.postgresql15
+@pytest.mark.every_server
 def test_what_acts_on_one_partition_alone_is_seen(parted: Any) -> None:
     parted.run_sql(
         parted.url,

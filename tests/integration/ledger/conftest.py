@@ -1,4 +1,4 @@
-"""A control database: as an SQLite file, in a real PostgreSQL and in a real MariaDB."""
+"""A control database: as an SQLite file, in a real PostgreSQL, in a real MariaDB and in a real MySQL."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ import sqlalchemy as sa
 from retention.ledger.control import Control
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb", "mysql"])
 def control_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where a control database may be made; nothing is there yet, unless the test asks for `control` too."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'control.db'}"
     ready = "control" in request.fixturenames
-    url: str = request.getfixturevalue(
-        "postgres_url" if request.param == "postgresql" else "mariadb_control_url" if ready else "mariadb_url"
-    )
+    kind = "postgres" if request.param == "postgresql" else f"{request.param}_control" if ready else request.param
+    url: str = request.getfixturevalue(f"{kind}_url")
     return url
 
 

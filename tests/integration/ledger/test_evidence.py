@@ -158,7 +158,8 @@ def test_tampering_with_the_chain(story: Control, statements: list[str], finding
          "the ledger has no archive.destroyed of it"),
         ("UPDATE batch SET destroyed_by_run = run_id WHERE id = 'B-one-committed'",
          "batch B-one-committed names run R-"),
-        ("UPDATE batch SET destroyed_by_run = (SELECT destroyed_by_run FROM batch WHERE id = 'B-one-destroyed')"
+        ("UPDATE batch SET destroyed_by_run = (SELECT run FROM (SELECT destroyed_by_run AS run FROM batch"
+         " WHERE id = 'B-one-destroyed') AS other)"
          " WHERE id = 'B-one-committed'", "as its destruction, which did not plan that"),
         ("UPDATE batch SET `keys` = '[]' WHERE id = 'B-one-committed'", "batch B-one-committed has keys_sha256 "),
         ("UPDATE hold_source SET confirmed_at = 'x' WHERE hold_id = 'H-in-force'", "hold H-in-force has confirmed {"),

@@ -379,7 +379,7 @@ def test_the_lock_does_not_stay_with_a_pooled_connection(control: Control, maria
     def held() -> object:
         with mariadb_server.connect() as other, other.cursor() as cursor:
             database = control._engine.url.database
-            cursor.execute("SELECT IS_USED_LOCK(CONCAT('retention.control.', MD5(%s)))", (database,))
+            cursor.execute("SELECT IS_USED_LOCK(CONCAT('retention.control.', LEFT(SHA2(%s, 256), 32)))", (database,))
             return cursor.fetchall()[0][0]
 
     with control.write() as connection:
@@ -410,7 +410,8 @@ def test_a_row_that_somebody_else_has_locked(
 
 def test_errors_say_what_to_do_and_show_no_secret(mariadb_control_url: str, mariadb_server: MariadbServer) -> None:
     with mariadb_server.connect() as connection, connection.cursor() as cursor:
-        cursor.execute("CREATE OR REPLACE USER reader IDENTIFIED BY 's3cret'")
+        cursor.execute("DROP USER IF EXISTS reader")
+        cursor.execute("CREATE USER reader IDENTIFIED BY 's3cret'")
         cursor.execute("GRANT SELECT ON `control\\_%`.* TO reader")
     read_only = mariadb_control_url.replace("root@", "reader:s3cret@")
     with Control.open(read_only) as control:
@@ -430,7 +431,8 @@ def test_errors_say_what_to_do_and_show_no_secret(mariadb_control_url: str, mari
 
 def test_a_password_of_any_letters(mariadb_control_url: str, mariadb_server: MariadbServer) -> None:
     with mariadb_server.connect() as connection, connection.cursor() as cursor:
-        cursor.execute("CREATE OR REPLACE USER letters IDENTIFIED BY 'пароль:/@'")
+        cursor.execute("DROP USER IF EXISTS letters")
+        cursor.execute("CREATE USER letters IDENTIFIED BY 'пароль:/@'")
         cursor.execute("GRANT ALL ON `control\\_%`.* TO letters")
     Control.open(mariadb_control_url.replace("root@", "letters:пароль%3A%2F%40@")).close()
     for wrong in ("тайна", "\udcff\udcfe"):
@@ -446,7 +448,9 @@ def test_encryption_that_cannot_be_had_is_an_error(mariadb_control_url: str, tmp
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ours")])
     made = x509.CertificateBuilder(name, name, key.public_key(), 1, NOW, NOW + timedelta(days=999)).sign(key, None)
     (tmp_path / "ca.pem").write_bytes(made.public_bytes(Encoding.PEM))
-    with pytest.raises(ControlFailed, match="SSL is required"):  # never without, where it was asked for
+    with pytest.raises(
+        ControlFailed, match=r"SSL is required|CERTIFICATE_VERIFY_FAILED"
+    ):  # never without, where it was asked for
         Control.open(f"{mariadb_control_url}?ssl_ca={tmp_path}/ca.pem")
 
 

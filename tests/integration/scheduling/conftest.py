@@ -46,7 +46,7 @@ from retention.scheduling.opening import open_slots
 from retention.sources.open import open_source
 from tests.servers import mariadb
 from tests.servers.absent import absent
-from tests.servers.mariadb import MariadbServer
+from tests.servers.mariadb import MariadbServer, numbers
 
 ROOT = Path(__file__).parents[3]
 #: the slot that every test here is about, and when it was first seen
@@ -100,7 +100,7 @@ FILL = {
     "mysql": (
         "CREATE TABLE activity_logs (id BIGINT PRIMARY KEY, status VARCHAR(9), note TEXT, created_at DATETIME)",
         "INSERT INTO activity_logs SELECT seq, IF(seq % 2, 'odd', 'even'), concat('note ', seq),"
-        " IF(seq % 3, '2026-01-15 10:00:00', '2026-12-15 10:00:00') FROM seq_1_to_{rows}",
+        f" IF(seq % 3, '2026-01-15 10:00:00', '2026-12-15 10:00:00') FROM {numbers('{rows}', digits=6)}",
     ),
 }
 

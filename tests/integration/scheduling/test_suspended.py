@@ -16,6 +16,7 @@ import pytest
 from retention.config import SourceConfig
 from retention.errors import SourceFailed
 from retention.sources.open import open_source
+from tests.servers.mariadb import numbers
 
 if TYPE_CHECKING:
     from retention.sources.source import Session
@@ -54,7 +55,8 @@ ROWS = 100_000
 #: 100 MB, and 30: more than the sockets between server and client hold
 TABLE = {
     "postgresql": f"CREATE TABLE t AS SELECT i, repeat(md5(i::text), 30) AS n FROM generate_series(1, {ROWS}) i",
-    "mysql": f"CREATE TABLE t (PRIMARY KEY (i)) AS SELECT seq AS i, repeat(md5(seq), 10) AS n FROM seq_1_to_{ROWS}",
+    "mysql": "CREATE TABLE t (PRIMARY KEY (i)) AS SELECT seq AS i, repeat(left(sha2(seq, 256), 32), 10) AS n"
+    f" FROM {numbers(ROWS)}",
 }
 
 

@@ -30,6 +30,12 @@ def mariadb(mariadb_url: str) -> Source:
 
 
 @pytest.fixture
+def mysql(mysql_url: str) -> Source:
+    """A MySQL database, for what that alone does."""
+    return open_source(SourceConfig(name="crm", url=mysql_url, classes={}))
+
+
+@pytest.fixture
 def sqlite(sqlite_url: str) -> Source:
     """A SQLite file, for what that alone does."""
     return open_source(SourceConfig(name="crm", url=sqlite_url, classes={}))

@@ -33,7 +33,7 @@ from retention.sources.bind import bind
 from retention.sources.bound_class import BoundClass
 from retention.sources.census import census
 from retention.sources.open import open_source
-from retention.sources.predicate import due, fate, held, held_keys, matches
+from retention.sources.predicate import due, fate, held, held_columns, held_keys, matches
 from retention.sources.record import read_records
 from retention.sources.source import Session, Source
 
@@ -562,6 +562,7 @@ _SETTINGS = settings(
 
 @settings(_SETTINGS, max_examples=20)
 @given(data=st.data())
+@pytest.mark.every_server
 def test_sql_says_of_every_row_what_decide_says(stage: Stage, data: st.DataObject) -> None:
     _compare_all(stage, data)
 
@@ -639,10 +640,11 @@ def _compare_all(stage: Stage, data: st.DataObject) -> None:
                 for _ in _HELD_IDS
             ]
             keys = pa.table(
-                {
-                    "hold": pa.array(scoped, pa.string()),
-                    "id": pa.array(list(_HELD_IDS) * (len(scoped) // 2), pa.int64()),
-                }
+                [
+                    pa.array(list(_HELD_IDS) * (len(scoped) // 2), pa.int64()),
+                    pa.array(scoped, pa.string()),
+                ],
+                names=list(held_columns(kin[address])),
             )
             stage.session.load_temporary(held_keys(address), keys)
         held_sql = held(bound, holds, kin, zone)

@@ -70,6 +70,7 @@ def _delete(session: Session, bound: BoundClass, condition: Bool, until: Key) ->
 
 
 @pytest.mark.parametrize("action", ["NO ACTION", "RESTRICT", "CASCADE", "SET NULL"])
+@pytest.mark.every_server
 def test_a_window_goes_with_its_dependents(source: Source, sessions: Sessions, action: str) -> None:
     session = sessions(source)
     _fill(session, action)
@@ -83,6 +84,7 @@ def test_a_window_goes_with_its_dependents(source: Source, sessions: Sessions, a
     assert session.rows("SELECT log_id FROM log_tags ORDER BY log_id") == [(3,), (4,)]
 
 
+@pytest.mark.every_server
 def test_what_is_read_is_what_goes(source: Source, sessions: Sessions) -> None:
     session = sessions(source)
     _fill(session, "NO ACTION")
@@ -118,6 +120,7 @@ def test_a_child_that_comes_meanwhile_stops_the_batch(postgres: Source, sessions
     assert session.rows("SELECT count(*) FROM notes WHERE body = 'late'") == [(1,)]
 
 
+@pytest.mark.every_server
 def test_which_of_some_keys_are_there(source: Source, sessions: Sessions) -> None:
     session = sessions(source)
     _fill(session, "NO ACTION")

@@ -22,7 +22,7 @@ from retention.sources.source import Session, Source
 from retention.sources.sql import rows_of
 from retention.sources.table import Table
 from tests.integration.sources.exact import everything
-from tests.integration.sources.types import ANY_VALUE, MARIADB, OWN_TYPES, POSTGRESQL, literal_of
+from tests.integration.sources.types import ANY_VALUE, MARIADB, MYSQL, OWN_TYPES, POSTGRESQL, literal_of
 
 Sessions = Callable[[Source], Session]
 
@@ -47,7 +47,7 @@ def all_types(postgres: Source, sessions: Sessions) -> Session:
 
 
 @pytest.mark.parametrize("declared", sorted(POSTGRESQL))
-@pytest.mark.postgresql15
+@pytest.mark.every_server
 def test_every_type_of_postgresql(postgres: Source, all_types: Session, declared: str) -> None:
     all_types.execute(f'CREATE TABLE t (id integer primary key, "va""l%ue" {declared})')
     values = [*(postgres.text(value) for value in POSTGRESQL[declared]), "NULL"]
@@ -64,17 +64,42 @@ def test_every_type_of_postgresql(postgres: Source, all_types: Session, declared
 
 @pytest.mark.parametrize("declared", sorted(MARIADB))
 def test_every_type_of_mariadb(mariadb: Source, sessions: Sessions, declared: str) -> None:
-    session = sessions(mariadb)
-    session.execute(f'CREATE TABLE t (id integer primary key, "va""l%ue" {declared})')
-    values = [*MARIADB[declared], "NULL"]
-    for number, value in enumerate(values):
-        session.execute(f"INSERT INTO t VALUES ({number}, {value})")
-    table = mariadb.table("t")
+    _all_come_back(mariadb, sessions(mariadb), declared, MARIADB[declared])
+
+
+@pytest.mark.parametrize("declared", sorted(MYSQL))
+def test_every_type_of_mysql(mysql: Source, sessions: Sessions, declared: str) -> None:
+    _all_come_back(mysql, sessions(mysql), declared, MYSQL[declared])
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["CAST('12345678901234567890.123456789' AS DECIMAL(40, 9))", "TIMESTAMP'2024-02-29 12:00:00.5'", "X'00ff'"],
+)
+@pytest.mark.parametrize("where", ["CAST({} AS JSON)", "JSON_OBJECT('a', JSON_ARRAY(1, {}))"])
+def test_json_of_mysql_that_its_text_does_not_say_is_not_taken(
+    mysql: Source, sessions: Sessions, value: str, where: str
+) -> None:
+    session = sessions(mysql)
+    session.execute("CREATE TABLE t (id integer primary key, value json)")
+    session.execute(f"INSERT INTO t VALUES (1, {where.format(value)})")
+    table = mysql.table("t")
     assert table is not None
-    before = everything(session, mariadb, table)
-    found = _take_and_restore(session, mariadb, table)
-    assert everything(session, mariadb, table) == before
-    assert len(before) == len(values)
+    with pytest.raises(SourceFailed, match="error 3141") as caught:
+        read_rows(session, mysql, table, lambda columns: sa.select(*columns).select_from(rows_of(table)))
+    assert "a DECIMAL, a time or bytes" in caught.value.hint
+
+
+def _all_come_back(source: Source, session: Session, declared: str, values: list[str]) -> None:
+    session.execute(f'CREATE TABLE t (id integer primary key, "va""l%ue" {declared})')
+    for number, value in enumerate([*values, "NULL"]):
+        session.execute(f"INSERT INTO t VALUES ({number}, {value})")
+    table = source.table("t")
+    assert table is not None
+    before = everything(session, source, table)
+    found = _take_and_restore(session, source, table)
+    assert everything(session, source, table) == before
+    assert len(before) == len(values) + 1
     assert found.rows.schema.field(1).type in _CANONICAL
 
 

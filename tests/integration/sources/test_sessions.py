@@ -19,6 +19,7 @@ from retention.sources.sqlite import SqliteSource
 Sessions = Callable[[Source], Session]
 
 
+@pytest.mark.every_server
 def test_what_is_committed_stays_and_what_is_rolled_back_does_not(source: Source, sessions: Sessions) -> None:
     session = sessions(source)
     session.execute("CREATE TABLE t (id integer primary key)")
@@ -30,6 +31,7 @@ def test_what_is_committed_stays_and_what_is_rolled_back_does_not(source: Source
     assert session.execute("DELETE FROM t WHERE id = 5") == 0
 
 
+@pytest.mark.every_server
 def test_a_transaction_in_which_something_failed_cannot_be_committed(source: Source, sessions: Sessions) -> None:
     """PostgreSQL answers such a COMMIT with a ROLLBACK and no error."""
     session = sessions(source)
@@ -44,6 +46,7 @@ def test_a_transaction_in_which_something_failed_cannot_be_committed(source: Sou
     assert session.rows("SELECT id FROM t") == []
 
 
+@pytest.mark.every_server
 def test_a_fence_is_passed_only_when_those_who_share_it_have_ended(source: Source, sessions: Sessions) -> None:
     deleting, placing = sessions(source), sessions(source)
     deleting.begin(write=True)
@@ -83,6 +86,7 @@ def test_a_fence_cannot_be_shared_without_the_write_lock(sqlite: Source, session
         session.share_fence(["crm.a"])
 
 
+@pytest.mark.every_server
 def test_a_temporary_table_never_replaces_one_of_the_application(source: Source, sessions: Sessions) -> None:
     session = sessions(source)
     session.execute('CREATE TABLE "held; x" (id integer)')
@@ -94,6 +98,7 @@ def test_a_temporary_table_never_replaces_one_of_the_application(source: Source,
     assert sessions(source).rows('SELECT id FROM "held; x"') == [(7,)]
 
 
+@pytest.mark.every_server
 def test_a_rollback_takes_the_temporary_table_with_it(source: Source, sessions: Sessions) -> None:
     session = sessions(source)
     session.begin(write=True)

@@ -187,6 +187,7 @@ def test_no_zone_around_postgresql_matters(postgres_url: str, in_zone: Callable[
 
 
 @pytest.mark.parametrize("around", AROUND)
+@pytest.mark.every_server
 def test_no_zone_around_mariadb_matters(
     mariadb_server: MariadbServer, mariadb_url: str, in_zone: Callable[[str], None], around: str
 ) -> None:
