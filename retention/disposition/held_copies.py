@@ -6,6 +6,7 @@ import json
 import math
 import re
 import unicodedata
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
@@ -83,16 +84,17 @@ def _covers_a_row(engine: Engine, store: Store, batch: Batch, manifest: Manifest
     root = manifest.files[0]
     keys = _held_keys(engine, batch.records, hold)
     rows = rows_of(store, root)
+    own = [_plain(text, len(root.key)) for text in key_texts(rows, root)]
     try:
-        joined = _joined_tags(store, manifest, declared)
+        joined = _joined_tags(store, manifest, declared, set(own)) if isinstance(hold.scope, Tagged) else {}
         return any(
             (
-                _plain(text, len(root.key)) in keys
+                key in keys
                 if isinstance(hold.scope, Keys)
-                else _scope_covers(hold, row, root, declared, zone, joined)
+                else _scope_covers(hold, row, root, declared, zone, joined.get(key, []))
             )
             and _day_covers(hold, row, declared, zone)
-            for text, row in zip(key_texts(rows, root), rows_as_values(rows, root), strict=True)
+            for key, row in zip(own, rows_as_values(rows, root), strict=True)
         )
     except (Unreadable, KeyError, ArithmeticError):  # the last: a number that Python has no place for
         return True
@@ -104,13 +106,14 @@ def _scope_covers(
     root: FileEntry,
     declared: RecordClass,
     zone: ZoneInfo,
-    joined: dict[str, list[object]] | None,
+    joined: list[object],
 ) -> bool:
+    """``joined``: the record's tags in a join table."""
     match hold.scope:
         case Tagged(tag=tag):
             if declared.tags is None:
                 return True  # the class had tags when the hold was placed
-            raw = _raw_tags(row, root, declared, joined)
+            raw = _raw_tags(row, declared, joined)
             tags = tags_of(row, declared, raw, zone, is_json=_is_json(root, declared))
             return tags is None or tag in tags
         case Matching(where=where):
@@ -172,24 +175,29 @@ def _letters(text: str) -> str:
     return "".join(one for one in apart if not unicodedata.combining(one)).casefold().rstrip()
 
 
-def _raw_tags(
-    row: ArchivedValues, root: FileEntry, declared: RecordClass, joined: dict[str, list[object]] | None
-) -> object:
+def _raw_tags(row: ArchivedValues, declared: RecordClass, joined: list[object]) -> object:
     if isinstance(declared.tags, TagColumn):
         return row[declared.tags.column]
-    return None if joined is None else joined.get(str(row[root.key[0]]), [])
+    return joined
 
 
-def _joined_tags(store: Store, manifest: Manifest, declared: RecordClass) -> dict[str, list[object]] | None:
-    """Root key -> tags, from the join table's rows in the same copy; None for a class without one. Raises Unreadable
-    where the copy has no such rows because the class got its tags elsewhere when it was made."""
+def _joined_tags(
+    store: Store, manifest: Manifest, declared: RecordClass, own: set[tuple[str, ...]]
+) -> dict[tuple[str, ...], list[object]]:
+    """Root key -> tags, from the join table's rows in the same copy; nothing for a class without one. Raises Unreadable
+    where the copy has no such rows because the class got its tags elsewhere when it was made, and where a row is of none of
+    the records by their keys (``own``): it is there for one of them, so that only the database knew which it refers to."""
     if not isinstance(declared.tags, TagTable):
-        return None
-    found: dict[str, list[object]] = {}
+        return {}
+    record, found = declared.tags.record, dict[tuple[str, ...], list[object]]()
     for file in manifest.files[1:]:
         if same_table(declared.tags.table, file.table):
-            for row in rows_as_values(rows_of(store, file), file):
-                found.setdefault(str(row[declared.tags.record]), []).append(row[declared.tags.tag])
+            rows = rows_of(store, file)
+            texts = key_texts(rows, replace(file, key=record))
+            for text, row in zip(texts, rows_as_values(rows, file), strict=True):
+                found.setdefault(_plain(text, len(record)), []).append(row[declared.tags.tag])
+            if not found.keys() <= own:
+                raise Unreadable(declared.tags.table)
             return found
     raise Unreadable(declared.tags.table)
 

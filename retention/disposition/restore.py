@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -336,6 +337,12 @@ def _of_rows(
     if above is None:
         return rows.slice(0, 0)
     parent, came = above
-    there = set(key_texts(came, replace(parent, key=dependent.of)))
-    referring = key_texts(rows, replace(file, key=dependent.key))
-    return rows.filter(pa.array([text in there for text in referring], pa.bool_()))
+    there = set(_spelled(came, replace(parent, key=dependent.of)))
+    referring = _spelled(rows, replace(file, key=dependent.key))
+    return rows.filter(pa.array([one in there for one in referring], pa.bool_()))
+
+
+def _spelled(rows: pa.Table, file: FileEntry) -> list[tuple[str | None, ...]]:
+    """What stands in the columns of the file's key, a number as the text that may refer to it writes it."""
+    parts = ([text] if len(file.key) == 1 else json.loads(text) for text in key_texts(rows, file))
+    return [tuple(part if part is None else str(part) for part in one) for one in parts]

@@ -100,11 +100,14 @@ def _tags(form: Form, node: Node) -> TagSource:
         form.block(node, '"tags"', required={"rules": "rules:"})
         return TagRules(rules=_rules(form, entries["rules"]))
     if {"table", "record", "tag"} & set(entries):
-        required = {"table": "table: and the join table", "record": "record: and its column that refers to the key",
+        required = {"table": "table: and the join table", "record": "record: and its column, or columns, that refer to the key",
                     "tag": "tag: and its column that holds the tag"}  # fmt: skip
         read = form.block(node, '"tags"', required=required) or {}
-        texts = {key: _text(form, read, key, _COLUMN) or "" for key in required}
-        return TagTable(**texts)
+        return TagTable(
+            table=_text(form, read, "table", "the name of a table") or "",
+            record=form.columns(read["record"], '"record"') if "record" in read else (),
+            tag=_text(form, read, "tag", _COLUMN) or "",
+        )
     example = "column: and the column that holds the tags; or table, record and tag; or rules"
     read = form.block(node, '"tags"', required={"column": example}) or {}
     return TagColumn(column=_text(form, read, "column", _COLUMN) or "")

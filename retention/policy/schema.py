@@ -132,7 +132,7 @@ def config_schema() -> Schema:
     columns = {"type": "array", "items": column, "minItems": 1, "uniqueItems": True}
     table_tags = {
         "table": _text("The join table."),
-        "record": _text("Its column that refers to the key."),
+        "record": {"description": "Its column, or columns, that refer to the key.", "anyOf": [column, columns]},
         "tag": _text("Its column that holds the tag."),
     }
     rules = {"rules": _named("Tag: what a record must fulfil to carry it.", r"^\S(.*\S)?$", {"$ref": "#/$defs/where"})}

@@ -26,10 +26,10 @@ class TagColumn:
 
 @dataclass(frozen=True, kw_only=True)
 class TagTable:
-    """Tags stand in a join table: ``record`` refers to the class's key, ``tag`` holds one tag a row."""
+    """Tags stand in a join table: ``record`` refers to the class's key, column by column; ``tag`` holds one tag a row."""
 
     table: str
-    record: str
+    record: tuple[str, ...]
     tag: str
 
 

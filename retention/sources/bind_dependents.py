@@ -32,7 +32,7 @@ def unfit_dependents(record_class: RecordClass, table: Table, found: Mapping[str
     yield from _unfit_level(record_class, record_class.dependents, "dependents", table, record_class.key, found)
     yield from _taken_twice(record_class, table, found)
     if isinstance(record_class.tags, TagTable):
-        yield from _unfit_tag_table(record_class, record_class.tags, found.get(record_class.tags.table))
+        yield from _unfit_tag_table(record_class, record_class.tags, table, found.get(record_class.tags.table))
 
 
 def _unfit_level(
@@ -91,15 +91,17 @@ def _taken_twice(record_class: RecordClass, table: Table, found: Mapping[str, Ta
         taken.setdefault(place, "they go with what they refer to elsewhere")
 
 
-def _unfit_tag_table(record_class: RecordClass, tags: TagTable, table: Table | None) -> Iterator[Problem]:
-    if len(record_class.key) > 1:
-        message = f'"{tags.table}" refers to a key of {len(record_class.key)} columns by one'
-        remedy = "a class with a tag table has a key of one column"
+def _unfit_tag_table(record_class: RecordClass, tags: TagTable, own: Table, table: Table | None) -> Iterator[Problem]:
+    if len(tags.record) != len(record_class.key):
+        key = f"{_count(record_class.key)} of {own.name}: {', '.join(record_class.key)}"
+        message = f'"{tags.table}" refers by {_count(tags.record)} to {key}'
+        remedy = "write under `record` as many columns, in this order"
         yield Problem(mark=mark_of(record_class, "tags.record"), message=message, remedy=remedy)
     if table is None:
         return
-    if table.column(tags.record) is None:
-        yield no_column(record_class, table, tags.record, "tags.record")
+    yield from (
+        no_column(record_class, table, name, "tags.record") for name in tags.record if table.column(name) is None
+    )
     column = table.column(tags.tag)
     if column is None:
         yield no_column(record_class, table, tags.tag, "tags.tag")
@@ -110,7 +112,8 @@ def _unfit_tag_table(record_class: RecordClass, tags: TagTable, table: Table | N
 
 def unfit_values(bound: BoundClass) -> Iterator[Problem]:
     """Columns that can never be equal to what they refer to, and conditions that do not fit the dependent's table."""
-    for one in bound.declared:
+    tag_table = () if bound.tag_table is None or bound.tag_table in bound.declared else (bound.tag_table,)
+    for one in (*bound.declared, *tag_table):
         above = bound.table if one.parent is None else one.parent.table
         for place, (name, of) in enumerate(zip(one.key, one.of, strict=True)):
             if not comparable(bound, one, above, place):

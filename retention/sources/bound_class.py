@@ -146,10 +146,10 @@ def bound_rows(
     tag_table = None
     if isinstance(record_class.tags, TagTable):
         tags = tables[record_class.tags.table]
-        key = (record_class.tags.record,)
         tag_table = BoundDependent(
-            table=tags, key=key, of=record_class.key[:1], rows=rows_of(tags), mark=record_class.mark
-        )
+            table=tags, key=record_class.tags.record, of=record_class.key, rows=rows_of(tags),
+            mark=record_class.marks.get("tags.record", record_class.mark),
+        )  # fmt: skip
         if not any(one.table.is_named(record_class.tags.table) for one in declared):
             declared.append(tag_table)
     return BoundClass(

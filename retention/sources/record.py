@@ -17,9 +17,10 @@ from retention.policy.decide import Record, tags_of
 from retention.policy.record_class import ClockPart
 from retention.policy.tags import TagColumn, TagTable
 from retention.sources.bound_class import BoundClass
+from retention.sources.bound_dependent import belongs_to_this
 from retention.sources.literal import value_of
 from retention.sources.mariadb_types import in_utf8
-from retention.sources.sql import Bool, rows_of
+from retention.sources.sql import Bool, of_rows, rows_of
 from retention.sources.statements import is_key
 from retention.sources.table import Column, Kind, Table
 
@@ -43,12 +44,7 @@ def read_records(
 ) -> list[Record]:
     """The records that fulfil the condition, in key order; all of them stand in memory. Raises SourceFailed."""
     rows = _read(session, bound, bound.table, bound.rows, condition, bound.key)
-    joined: dict[object, list[object]] = {}
-    source, join = bound.record_class.tags, bound.tag_table
-    if isinstance(source, TagTable) and join is not None:
-        chosen = sa.select(bound.key[0]).select_from(bound.rows).where(condition).correlate_except(bound.rows)
-        for row in _read(session, bound, join.table, join.rows, join.refers[0].in_(chosen), join.refers):
-            joined.setdefault(row[source.record], []).append(row[source.tag])
+    joined = _joined_tags(session, bound, condition)
     related = {part.path: (part, _related(session, bound, part, condition)) for part in _kin_parts(bound, clocks)}
     return [
         replace(
@@ -57,6 +53,29 @@ def read_records(
         )
         for row in rows
     ]
+
+
+def _joined_tags(session: Session, bound: BoundClass, condition: Bool) -> dict[tuple[str, ...], list[object]]:
+    """Key of a record that fulfils the condition -> its tags in the join table. The database says what refers to what: by a
+    column's collation or type two values may be equal there that are not equal here."""
+    source, join = bound.record_class.tags, bound.tag_table
+    if not isinstance(source, TagTable) or join is None:
+        return {}
+    pick = _PICKS[bound.dialect]
+    tag_column = join.table.column(source.tag)
+    assert tag_column is not None, "binding made sure that the column is there"
+    picked = [*(pick(bound, bound.rows, one) for one in bound.key_columns), pick(bound, join.rows, tag_column)]
+    statement = sa.select(*(expression.label(f"c{place}") for place, (expression, _) in enumerate(picked)))
+    rows = session.rows(
+        statement.select_from(bound.rows, join.rows)
+        .where(condition, belongs_to_this(bound, join))
+        .order_by(*bound.key, join.rows.c[source.tag])
+    )
+    found: dict[tuple[str, ...], list[object]] = {}
+    for values in rows:
+        *key, tag = (None if value is None else read(value) for value, (_, read) in zip(values, picked, strict=True))
+        found.setdefault(tuple(map(repr, key)), []).append(tag)
+    return found
 
 
 def _kin_parts(bound: BoundClass, clocks: Iterable[str | None]) -> list[ClockPart]:
@@ -84,7 +103,7 @@ def _related(session: Session, bound: BoundClass, part: ClockPart, condition: Bo
     return found
 
 
-def _record(bound: BoundClass, row: _Row, joined: dict[object, list[object]], zone: ZoneInfo) -> Record:
+def _record(bound: BoundClass, row: _Row, joined: dict[tuple[str, ...], list[object]], zone: ZoneInfo) -> Record:
     declared = bound.record_class
     raw: object = None
     is_json = False
@@ -93,7 +112,7 @@ def _record(bound: BoundClass, row: _Row, joined: dict[object, list[object]], zo
             raw = row[column]
             is_json = bound.described(column).kind is Kind.JSON
         case TagTable():
-            raw = joined.get(row[declared.key[0]], [])
+            raw = joined.get(tuple(repr(row[one]) for one in declared.key), [])
     return Record(values=row, tags=tags_of(row, declared, raw, zone, is_json=is_json))
 
 
@@ -121,8 +140,8 @@ _Picked = tuple[sa.ColumnElement[Any], Callable[[Any], object]]
 
 
 def _sqlite_column(bound: BoundClass, rows: sa.FromClause, one: Column) -> _Picked:
-    expression, _ = bound.source.projection(one, wide=frozenset({one.name}))
-    return expression, value_of
+    alone, _ = bound.source.projection(one, wide=frozenset({one.name}))
+    return of_rows(alone, rows), value_of
 
 
 def _postgresql_column(bound: BoundClass, rows: sa.FromClause, one: Column) -> _Picked:

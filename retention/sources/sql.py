@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql import quoted_name
+from sqlalchemy.sql import quoted_name, visitors
 from sqlalchemy.types import UserDefinedType
 
 from retention.sources.table import Table
@@ -59,6 +59,17 @@ def name(text: str) -> quoted_name:
 def column(text: str) -> sa.ColumnClause[Any]:
     """A column of the only table in sight."""
     return sa.column(name(text))
+
+
+def of_rows(expression: sa.ColumnElement[Any], rows: sa.FromClause) -> sa.ColumnElement[Any]:
+    """An expression over a column of the only table in sight (`column`), where others are in sight too."""
+
+    def owned(element: Any, **_: Any) -> Any:
+        bare = isinstance(element, sa.ColumnClause) and element.table is None and not element.is_literal
+        return rows.c[element.name] if bare else None
+
+    found: sa.ColumnElement[Any] = visitors.replacement_traverse(expression, {}, owned)
+    return found
 
 
 def rows_of(table: Table) -> sa.TableClause:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from retention.policy.tags import TagColumn, TagMatch, TagRules, TagTable
 from retention.sources import mariadb_tags
+from retention.sources.bound_dependent import belongs_to_this
 from retention.sources.conditions import condition_sql
 from retention.sources.mariadb_types import text_of
 from retention.sources.sql import Bool, all_of, any_of, raw, string
@@ -59,7 +60,7 @@ def carries(bound: BoundClass, tag: str, zone: ZoneInfo) -> Bool:
             there = (
                 sa.exists(raw("1"))
                 .select_from(join.rows)
-                .where(join.refers[0] == bound.key[0], value == string(tag))
+                .where(belongs_to_this(bound, join), value == string(tag))
                 .correlate_except(join.rows)
             )
             return sa.and_(there, readable(bound))
@@ -82,7 +83,7 @@ def readable(bound: BoundClass) -> Bool:
             return sa.not_(
                 sa.exists(raw("1"))
                 .select_from(join.rows)
-                .where(join.refers[0] == bound.key[0], odd)
+                .where(belongs_to_this(bound, join), odd)
                 .correlate_except(join.rows)
             )
         case TagColumn(column=column):
@@ -102,7 +103,7 @@ def tag_items(bound: BoundClass) -> tuple[sa.FromClause, sa.ColumnElement[Any], 
         return (
             join.rows,
             join.rows.c[source.tag],
-            sa.and_(join.refers[0] == bound.key[0], join.rows.c[source.tag].is_not(None)),
+            sa.and_(belongs_to_this(bound, join), join.rows.c[source.tag].is_not(None)),
         )
     assert isinstance(source, TagColumn) and bound.dialect != "mysql", "rules are counted one by one"
     if bound.dialect == "sqlite":

@@ -185,11 +185,13 @@ def _tags(table: Table, tables: Mapping[str, Table]) -> tuple[TagColumn | TagTab
         return TagColumn(column=column.name), None
     for reference in table.referenced_by:
         child = tables.get(reference.table)
-        if child is None or not names.is_tag_table(child.bare_name) or len(reference.columns) > 1:
+        by_key = dict(zip(reference.parent_columns or table.primary_key, reference.columns, strict=False))
+        if child is None or not names.is_tag_table(child.bare_name) or set(by_key) != set(table.primary_key):
             continue
         tag = next((column for column in child.columns if names.is_tag_word(column)), None)
         if tag is not None:
-            return TagTable(table=child.name, record=reference.columns[0], tag=tag.name), None
+            record = tuple(by_key[one] for one in table.primary_key)
+            return TagTable(table=child.name, record=record, tag=tag.name), None
         return None, f"{child.name} looks like its tags, but holds numbers for them, not the tags as text"
     return (
         None,

@@ -41,7 +41,7 @@ def class_block(proposed: ProposedClass) -> list[str]:
     elif proposed.tags is not None:
         tags = proposed.tags
         lines.append(
-            f"        tags: {{table: {scalar(tags.table)}, record: {scalar(tags.record)}, tag: {scalar(tags.tag)}}}"
+            f"        tags: {{table: {scalar(tags.table)}, record: {_columns(tags.record)}, tag: {scalar(tags.tag)}}}"
         )
     if proposed.subjects:
         pairs = ", ".join(f"{subject}: {scalar(column)}" for subject, column in proposed.subjects.items())

@@ -41,7 +41,7 @@ sources:
       deals:
         table: deals
         key: [tenant, id]
-        tags: {table: deal_tags, record: deal_id, tag: name}
+        tags: {table: deal_tags, record: [tenant, deal_id], tag: name}
       calls:
         table: calls
         key: id
@@ -83,7 +83,9 @@ def test_everything_that_can_be_said(project: Path) -> None:
     assert activities.subjects == {"customer": "account_id"} and activities.columns == ("status", "amount")
     assert [(one.table, one.key) for one in activities.dependents] == [("activity_comments", ("activity_id",))]
     assert activities.marks["created"].line == 17
-    assert deals.key == ("tenant", "id") and deals.tags == TagTable(table="deal_tags", record="deal_id", tag="name")
+    assert deals.key == ("tenant", "id") and deals.tags == TagTable(
+        table="deal_tags", record=("tenant", "deal_id"), tag="name"
+    )
     assert isinstance(calls.tags, TagRules) and [tag for tag, _ in calls.tags.rules] == ["sales"]
     assert "hunter2" not in repr(config) and "s3cret" not in repr(config)
 

@@ -313,10 +313,10 @@ def test_partitions(postgres: Source, sessions: Sessions, ddl: str, relation: st
 
 def test_the_tag_table_is_a_dependent_without_saying_so(source: Source, session: Session) -> None:
     session.execute("CREATE TABLE log_tags (log_id integer REFERENCES logs (id), tag text)")
-    bound = _bind(source, _class(tags=TagTable(table="log_tags", record="log_id", tag="tag")))
+    bound = _bind(source, _class(tags=TagTable(table="log_tags", record=("log_id",), tag="tag")))
     assert [(one.table.name, one.key) for one in bound.dependents] == [("log_tags", ("log_id",))]
     with pytest.raises(PolicyFilesError, match="which holds no tags, name a column of text"):
-        _bind(source, _class(tags=TagTable(table="log_tags", record="log_id", tag="log_id")))
+        _bind(source, _class(tags=TagTable(table="log_tags", record=("log_id",), tag="log_id")))
 
 
 @pytest.mark.parametrize(

@@ -509,7 +509,7 @@ class Stage:
 
     def tags(self, rules: tuple[tuple[str, Condition], ...]) -> TagSource:
         if self.tag_source == "table":
-            return TagTable(table="log_tags", record="log_id", tag="tag")
+            return TagTable(table="log_tags", record=("log_id",), tag="tag")
         return TagRules(rules=rules) if self.tag_source == "rules" else TagColumn(column="tags")
 
     def bind(self, declared: RecordClass, classes: dict[str, RecordClass]) -> BoundClass:

@@ -33,7 +33,7 @@ def _bound(source: Source) -> BoundClass:
         name="logs",
         table="logs",
         key=("id",),
-        tags=TagTable(table="log_tags", record="log_id", tag="tag"),
+        tags=TagTable(table="log_tags", record=("log_id",), tag="tag"),
         dependents=(Dependent(table="notes", key=("log_id",), mark=MARK),),
         mark=MARK,
     )

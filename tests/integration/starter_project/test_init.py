@@ -59,7 +59,7 @@ def test_the_schema_becomes_classes(crm_url: str) -> None:
     assert [(one.table, one.key, one.question) for one in logs.dependents] == [
         ("activity_comments", ("activity_id",), None)
     ]
-    assert proposed["events"].tags == TagTable(table="event_tags", record="event_id", tag="tag")
+    assert proposed["events"].tags == TagTable(table="event_tags", record=("event_id",), tag="tag")
     assert proposed["orders"].key == ("shop", "number")
 
 

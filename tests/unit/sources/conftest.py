@@ -68,7 +68,7 @@ def bound_by_hand() -> Callable[[str], BoundClass]:
             key=("id",),
             created="stamp",
             unit="s",
-            tags=TagTable(table="log_tags", record="log_id", tag="tag"),
+            tags=TagTable(table="log_tags", record=("log_id",), tag="tag"),
             dependents=(Dependent(table="notes", key=("log_id",), mark=MARK),),
             mark=MARK,
         )

@@ -97,7 +97,7 @@ def test_names_that_yaml_would_read_otherwise_are_quoted(tmp_path: Path) -> None
         table="Order: Log #1",
         key=("yes", "null"),
         created=Column(name="12", type="date", kind=Kind.DATE, nullable=False),
-        tags=TagTable(table="a, b", record="{x}", tag="[y]"),
+        tags=TagTable(table="a, b", record=("{x}",), tag="[y]"),
         subjects={"customer": "on"},
         dependents=(ProposedDependent(table="日志: 2", key=("ключ",)),),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -304,8 +305,25 @@ def test_tags_in_a_join_table() -> None:
         table("event_tags", {"event_id": Kind.INTEGER, "tag": Kind.TEXT}, to=(reference,)),
     )
     proposed = only(project)
-    assert proposed.tags == TagTable(table="event_tags", record="event_id", tag="tag")
+    assert proposed.tags == TagTable(table="event_tags", record=("event_id",), tag="tag")
     assert [dependent.table for dependent in proposed.dependents] == ["event_tags"]
+
+
+def test_tags_in_a_join_table_of_a_key_of_two_columns_are_named_in_the_keys_order() -> None:
+    reference = replace(
+        references("event_tags", "event_id", "events"), columns=("event_id", "firm"), parent_columns=("id", "tenant")
+    )
+    other = references("event_labels", "code", "events", parent_column="code")
+    key = ("tenant", "id")
+    proposed = only(
+        proposal(
+            table("events", {**DATED, "tenant": Kind.INTEGER, "code": Kind.TEXT}, key=key, by=(other, reference)),
+            table("event_labels", {"code": Kind.TEXT, "label": Kind.TEXT}, to=(other,)),
+            table("event_tags", {"event_id": Kind.INTEGER, "firm": Kind.INTEGER, "tag": Kind.TEXT}, to=(reference,)),
+        )
+    )
+    assert proposed.tags == TagTable(table="event_tags", record=("firm", "event_id"), tag="tag")
+    assert "        tags: {table: event_tags, record: [firm, event_id], tag: tag}" in class_block(proposed)
 
 
 def test_tags_that_are_numbers_elsewhere_are_not_guessed() -> None:
