@@ -34,7 +34,7 @@ from retention.sources.mariadb_schema import read_actions, read_table, read_tabl
 from retention.sources.mariadb_values import chunks, temporary_type
 from retention.sources.rights import Lack, Need
 from retention.sources.server import Server
-from retention.sources.source import Outcome, Session, Source, SourceBusy, fence_key, names
+from retention.sources.source import PATIENCE, Outcome, Session, Source, SourceBusy, fence_key, names
 from retention.sources.sql import column as sa_column
 from retention.sources.sql import copy_of
 from retention.sources.table import Column, Table
@@ -81,9 +81,6 @@ _MYSQL_SETTINGS = {
 
 #: so many batches may work on one class at a time. A named lock is exclusive: a batch takes one, a hold takes all
 SLOTS = 8
-#: seconds that a hold waits for the batches under way
-PATIENCE = 60
-
 #: seconds in which a server has to answer whoever connects
 CONNECTING = 10
 
@@ -169,15 +166,15 @@ class MariadbSession(Session):
                     hint="it is tried again",
                 )
 
-    def pass_fence(self, addresses: Sequence[str]) -> None:
-        deadline = time.monotonic() + PATIENCE
+    def pass_fence(self, addresses: Sequence[str], *, patience: int = PATIENCE) -> None:
+        deadline = time.monotonic() + patience
         try:
             for address in names(addresses):
                 for slot in range(SLOTS):
                     # in the order in which batches take them, and the server serves those who wait in turn
                     if not self._lock(address, slot, max(0, math.ceil(deadline - time.monotonic()))):
                         raise SourceFailed(
-                            f"{self._source.name}: a batch that was under way did not end within {PATIENCE} seconds",
+                            f"{self._source.name}: a batch that was under way did not end within {patience} seconds",
                             hint="try again; SHOW PROCESSLIST shows who is connected",
                         )
         finally:

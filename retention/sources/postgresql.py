@@ -18,7 +18,7 @@ from retention.sources.postgresql_rights import postgresql_lacks
 from retention.sources.postgresql_schema import read_table, read_tables
 from retention.sources.rights import Lack, Need
 from retention.sources.server import Server
-from retention.sources.source import Outcome, Source, SourceBusy, fence_key, names
+from retention.sources.source import PATIENCE, Outcome, Source, SourceBusy, fence_key, names
 from retention.sources.sql import column as sa_column
 from retention.sources.table import Column, Table
 from retention.url import LIBPQ
@@ -142,20 +142,21 @@ class PostgresqlSession(AdbcSession):
 
     def share_fence(self, addresses: Sequence[str]) -> None:
         for address in names(addresses):
-            self.execute(f"SELECT pg_advisory_xact_lock_shared({fence_key(address)})")
+            # read to its end: of an error, as a wait that was too long is, the driver tells only who reads
+            self.rows(f"SELECT pg_advisory_xact_lock_shared({fence_key(address)})::text")
 
-    def pass_fence(self, addresses: Sequence[str]) -> None:
+    def pass_fence(self, addresses: Sequence[str], *, patience: int = PATIENCE) -> None:
         try:
             self.execute("BEGIN")
             self.begun()
             # a batch lasts seconds; the lock waits in line, and no later batch overtakes it
-            self.execute("SET LOCAL lock_timeout = '60s'")
+            self.execute(f"SET LOCAL lock_timeout = '{patience}s'")
             for address in names(addresses):
-                self.execute(f"SELECT pg_advisory_xact_lock({fence_key(address)})")
+                self.rows(f"SELECT pg_advisory_xact_lock({fence_key(address)})::text")
             self.commit()
         except SourceBusy as error:
             raise SourceFailed(
-                f"{self._source.name}: a batch that was under way did not end within 60 seconds",
+                f"{self._source.name}: a batch that was under way did not end within {patience} seconds",
                 hint="try again; pg_stat_activity shows it under application_name 'retention'",
             ) from error
         finally:

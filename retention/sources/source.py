@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+#: seconds that a hold waits for the batches under way
+PATIENCE = 60
+
+
 class SourceBusy(SourceFailed):
     """Somebody else was in the way: a lock, or a change of the same rows. Roll back and try the same again."""
 
@@ -98,9 +102,10 @@ class Session(ABC):
         """Take the fences of these ``source.class`` addresses, shared, until the transaction ends."""
 
     @abstractmethod
-    def pass_fence(self, addresses: Sequence[str]) -> None:
-        """Wait until every transaction that shares these fences has ended: in a transaction of its own, take them
-        exclusively and let go. What begins to delete after this returns must have read what was committed before."""
+    def pass_fence(self, addresses: Sequence[str], *, patience: int = PATIENCE) -> None:
+        """Wait, at most ``patience`` seconds, until every transaction that shares these fences has ended: in a transaction
+        of its own, take them exclusively and let go. What begins to delete after this returns must have read what was
+        committed before."""
 
     @abstractmethod
     def rows(self, statement: Executable | str) -> list[tuple[Any, ...]]:

@@ -17,7 +17,7 @@ from retention.sources.adbc import AdbcSession
 from retention.sources.column_entry import Travels
 from retention.sources.rights import Lack, Need
 from retention.sources.server import Server
-from retention.sources.source import MixedColumn, Outcome, Source, SourceBusy
+from retention.sources.source import PATIENCE, MixedColumn, Outcome, Source, SourceBusy
 from retention.sources.sql import column as sa_column
 from retention.sources.sqlite_rights import sqlite_lacks
 from retention.sources.sqlite_schema import fires_on, fires_on_delete, kind_of
@@ -75,14 +75,14 @@ class SqliteSession(AdbcSession):
         if not (self._open and self._writes):
             raise SourceFailed(f"{self._source.name}: a fence is shared in a writing transaction only")
 
-    def pass_fence(self, addresses: Sequence[str]) -> None:
-        self.execute("PRAGMA busy_timeout = 60000")
+    def pass_fence(self, addresses: Sequence[str], *, patience: int = PATIENCE) -> None:
+        self.execute(f"PRAGMA busy_timeout = {patience * 1000}")
         try:
             self.begin(write=True)
             self.commit()
         except SourceBusy as error:
             raise SourceFailed(
-                f"{self._source.name}: another process kept writing for 60 seconds",
+                f"{self._source.name}: another process kept writing for {patience} seconds",
                 hint="try again when it has finished",
             ) from error
         finally:

@@ -19,7 +19,6 @@ from retention.policy.condition import Compare, Operator
 from retention.policy.mark import Mark
 from retention.policy.record_class import RecordClass
 from retention.policy.tags import TagColumn
-from retention.sources import mariadb as module
 from retention.sources import statements
 from retention.sources.bind import bind
 from retention.sources.bound_class import BoundClass
@@ -92,15 +91,12 @@ def test_a_session_that_is_killed_lets_go(mariadb: Source, sessions: Sessions) -
         batch.commit()
 
 
-def test_a_hold_gives_up_while_a_suspended_session_keeps_its_slot(
-    mariadb: Source, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hold_gives_up_while_a_suspended_session_keeps_its_slot(mariadb: Source, sessions: Sessions) -> None:
     batch, placing = sessions(mariadb), sessions(mariadb)
     batch.begin(write=True)
     batch.share_fence(["crm.a"])
-    monkeypatch.setattr(module, "PATIENCE", 1)
     with pytest.raises(SourceFailed, match="did not end within"):
-        placing.pass_fence(["crm.a"])
+        placing.pass_fence(["crm.a"], patience=1)
     # what it had taken by then is free again
     other = sessions(mariadb)
     other.begin(write=True)

@@ -13,7 +13,7 @@ import pytest
 from retention.config import SourceConfig
 from retention.errors import InputError, SourceFailed, UnsupportedDatabase
 from retention.sources.open import open_source
-from retention.sources.source import Outcome, Session, Source, SourceBusy
+from retention.sources.source import Outcome, Session, Source, SourceBusy, fence_key
 from retention.sources.sqlite import SqliteSource
 
 Sessions = Callable[[Source], Session]
@@ -68,6 +68,29 @@ def test_a_fence_is_passed_only_when_those_who_share_it_have_ended(source: Sourc
     deleting.begin(write=True)  # and whoever begins afterwards is not hindered by it
     deleting.share_fence(["crm.a"])
     deleting.rollback()
+
+
+def test_a_fence_that_is_not_free_in_time_is_not_passed(source: Source, sessions: Sessions) -> None:
+    """A hold whose wait was too long is not in force: it says so."""
+    deleting, placing = sessions(source), sessions(source)
+    deleting.begin(write=True)
+    deleting.share_fence(["crm.a"])
+    with pytest.raises(SourceFailed, match=r"(did not end within|kept writing for) 1 seconds"):
+        placing.pass_fence(["crm.a"], patience=1)
+    deleting.rollback()
+    placing.pass_fence(["crm.a"], patience=1)
+
+
+def test_a_fence_that_is_not_free_in_time_is_not_shared(postgres: Source, sessions: Sessions) -> None:
+    """A batch that waits too long for a hold is tried again, and does not go on without the fence."""
+    placing, deleting = sessions(postgres), sessions(postgres)
+    placing.execute("BEGIN")
+    placing.rows(f"SELECT pg_advisory_xact_lock({fence_key('crm.a')})::text")
+    deleting.begin(write=True)
+    deleting.execute("SET LOCAL lock_timeout = '200ms'")
+    with pytest.raises(SourceBusy):
+        deleting.share_fence(["crm.a"])
+    placing.execute("ROLLBACK")
 
 
 def test_fences_of_other_classes_are_no_hindrance(postgres: Source, sessions: Sessions) -> None:
