@@ -39,7 +39,7 @@ _REQUIRED = {
     "sources": "sources: and a block of databases",
 }
 _OPTIONAL = ("control", "broker", "fiscal_year_starts", "hold_release_grace", "minimums", "maximums", "archives")
-_OF_SOURCE = ("max_workers", "throttle")
+_OF_SOURCE = ("max_workers", "throttle", "unsupported_dialect")
 _OF_S3 = ("endpoint", "region", "lock")
 _DATABASES = ("postgresql", "sqlite", *MYSQL)
 _CONTROL = "sqlite:///retention.db"
@@ -58,6 +58,8 @@ class SourceConfig:
     #: how many may work on it at a time; SQLite has one writer
     max_workers: int = 1
     throttle: Throttle = field(default_factory=Throttle)
+    #: whether a server that speaks a supported one's protocol and is something else is taken, if it passes a trial
+    accept_unsupported: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,6 +276,8 @@ class _Reader:
                 classes=read,
                 max_workers=self.max_workers(entries.get("max_workers"), sqlite=sqlite),
                 throttle=Throttle() if throttle is None else read_throttle(self.form, throttle, postgresql=postgresql),
+                accept_unsupported="unsupported_dialect" in entries
+                and self.form.choice(entries["unsupported_dialect"], '"unsupported_dialect"', ("accept",)) is not None,
             )
         return found
 

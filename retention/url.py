@@ -25,14 +25,20 @@ _FOREIGN = {
     "ibm_db_sa": "Db2",
     "firebird": "Firebird",
     "hana": "SAP HANA",
-    "cockroachdb": "CockroachDB",
-    "yugabytedb": "YugabyteDB",
-    "redshift": "Redshift",
     "snowflake": "Snowflake",
     "bigquery": "BigQuery",
     "databricks": "Databricks",
     "clickhouse": "ClickHouse",
     "duckdb": "DuckDB",
+}
+#: those that speak PostgreSQL's protocol or MySQL's
+_SPEAKING = {
+    "cockroachdb": ("CockroachDB", "postgresql"),
+    "yugabytedb": ("YugabyteDB", "postgresql"),
+    "redshift": ("Redshift", "postgresql"),
+    "tidb": ("TiDB", "mysql"),
+    "singlestoredb": ("SingleStore", "mysql"),
+    "oceanbase": ("OceanBase", "mysql"),
 }
 #: what URLs of a MariaDB or MySQL begin with, before any ``+driver``
 MYSQL = ("mysql", "mariadb")
@@ -79,7 +85,12 @@ def resolve_url(text: str, environ: Mapping[str, str], folder: Path, schemes: Co
     if not colon or kind not in schemes:
         what = f'"{scheme}" is no kind of URL that is known here' if colon and scheme.isalnum() else "this is no URL"
         if colon and kind in _FOREIGN and "sqlite" in schemes:
-            what = f"{_FOREIGN[kind]} is not supported: each deletion rests on locks and transactions that are not tested there"
+            what = f"{_FOREIGN[kind]} is not supported: there is no code for it here, with `unsupported_dialect` or without"
+        elif colon and kind in _SPEAKING and "sqlite" in schemes:
+            named, protocol = _SPEAKING[kind]
+            what = f"{named} is not supported: each deletion rests on locks and transactions that are not tested there"
+            remedy = f"take it at your own risk: write {protocol}: in the place of {kind}:, and `unsupported_dialect: accept`"
+            raise UrlError(what, remedy)
         raise UrlError(what, f"write one that begins with {' or '.join(f'{one}:' for one in schemes)}")
     if kind == "sqlite":
         return f"{scheme}:///{_path(rest.removeprefix('///'), rest.startswith('///'), folder, 'sqlite:///crm.db')}"

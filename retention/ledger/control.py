@@ -10,11 +10,12 @@ from typing import Self
 
 import sqlalchemy as sa
 
-from retention.errors import InputError, Refused
+from retention.errors import InputError, Refused, UnsupportedDatabase
 from retention.ledger import chain
 from retention.ledger.engine import control_url, is_sqlite, make_engine, reading, sqlite_file, writing
 from retention.ledger.migrations import REVISIONS, VERSION_TABLE
 from retention.ledger.tables import metadata
+from retention.sources.foreign import ACCEPT, no_mysql, no_postgresql
 
 #: Alembic keeps the migration under way in module variables, so one thread of a process migrates at a time
 _migrating = threading.Lock()
@@ -32,8 +33,8 @@ class Control:
     def open(cls, url: str) -> Control:
         """Open the control database at ``url`` (``sqlite:///FILE``, ``postgresql://...`` or ``mysql://...``).
 
-        Raises InputError where it does not exist yet or is older than this program, Refused where it is newer, and
-        ControlFailed where it cannot be reached.
+        Raises InputError where it does not exist yet or is older than this program, Refused where it is newer or in a
+        server that is no supported one, and ControlFailed where it cannot be reached.
         """
         where = control_url(url)
         if is_sqlite(where) and not sqlite_file(where).exists():  # connecting would make an empty file
@@ -44,6 +45,7 @@ class Control:
         engine = make_engine(where)
         try:
             with reading(engine) as connection:
+                _refuse_foreign(connection)
                 revision = _revision(connection)
             if revision is None:
                 raise InputError("the control database has not been set up yet", hint=_UPGRADE)
@@ -68,6 +70,7 @@ class Control:
         engine = make_engine(where)
         try:
             with writing(engine) as connection:
+                _refuse_foreign(connection)
                 if _revision(connection) != REVISIONS[-1]:
                     _is_ours(connection)
                     _migrate(connection)
@@ -96,6 +99,22 @@ class Control:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _refuse_foreign(connection: sa.Connection) -> None:
+    """Raise UnsupportedDatabase for a server that speaks a supported one's protocol and is something else."""
+    foreign: str | None = None
+    if connection.dialect.name == "postgresql":
+        foreign = no_postgresql(str(connection.execute(sa.text("SELECT version()")).scalar()))
+    elif connection.dialect.name in ("mysql", "mariadb"):
+        version, comment = connection.execute(sa.text("SELECT version(), @@version_comment")).one()
+        foreign = no_mysql(str(version), str(comment))
+    if foreign is not None:
+        raise UnsupportedDatabase(
+            f'the control database is to be in a server that is "{foreign}"',
+            hint="Use SQLite, PostgreSQL, MariaDB or MySQL itself: the ledger rests on their locks, and"
+            f" `{ACCEPT}` is of sources alone.",
+        )
 
 
 def _revision(connection: sa.Connection) -> str | None:

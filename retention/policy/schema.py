@@ -211,6 +211,11 @@ def config_schema() -> Schema:
                 "maximum": 64,
             },
             "throttle": throttle,
+            "unsupported_dialect": {
+                "description": "Takes a server that speaks PostgreSQL's or MySQL's protocol and is something else, at your own"
+                " risk, if it passes a trial.",
+                "enum": ["accept"],
+            },
         },
         required=["url", "classes"],
     )

@@ -23,10 +23,11 @@ from sqlalchemy.dialects.mysql.base import MySQLDialect
 from sqlalchemy.engine import make_url
 from sqlalchemy.sql import Executable
 
-from retention.errors import SourceFailed
+from retention.errors import Refused, SourceFailed
 from retention.failpoint import failpoint
 from retention.sources import mariadb_types
 from retention.sources.column_entry import Travels
+from retention.sources.foreign import no_mysql
 from retention.sources.mariadb_arrow import arrow_table
 from retention.sources.mariadb_failures import failure
 from retention.sources.mariadb_rights import mariadb_lacks
@@ -38,6 +39,7 @@ from retention.sources.source import PATIENCE, Outcome, Session, Source, SourceB
 from retention.sources.sql import column as sa_column
 from retention.sources.sql import copy_of
 from retention.sources.table import Column, Table
+from retention.sources.trial import taken
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -371,15 +373,24 @@ class MariadbSource(Source):
             ) from error
         session = MariadbSession(self, connection)
         try:
-            [(version, session.most)] = session.rows("SELECT version() AS v, @@max_allowed_packet AS p")
-            mariadb = "mariadb" in version.lower()
-            _refuse_old(self.name, version, mariadb=mariadb)
-            settings = _SETTINGS | (_MARIADB_SETTINGS if mariadb else _MYSQL_SETTINGS)
-            session.execute(f"SET {', '.join(f'SESSION {name} = {value}' for name, value in settings.items())}")
-        except SourceFailed:
+            [(version, comment)] = session.rows("SELECT version() AS v, @@version_comment AS c")
+            foreign = no_mysql(version, comment)
+            if foreign is None:
+                _refuse_old(self.name, version, mariadb="mariadb" in version.lower())
+                self._set(session, version)
+            else:
+                place = self._url.render_as_string(hide_password=False)
+                taken(self, "MySQL", foreign, place, lambda: self._set(session, version))
+        except (Refused, SourceFailed):
             session.close()
             raise
         return session
+
+    def _set(self, session: MariadbSession, version: str) -> None:
+        """Let the session mean what statements rely on."""
+        [(session.most,)] = session.rows("SELECT @@max_allowed_packet AS p")
+        settings = _SETTINGS | (_MARIADB_SETTINGS if "mariadb" in version.lower() else _MYSQL_SETTINGS)
+        session.execute(f"SET {', '.join(f'SESSION {name} = {value}' for name, value in settings.items())}")
 
     def tables(self) -> list[str]:
         with contextlib.closing(self.session()) as session:

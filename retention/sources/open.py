@@ -9,6 +9,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from retention.errors import InputError
+from retention.sources.foreign import ACCEPT
 from retention.sources.source import Source
 
 if TYPE_CHECKING:
@@ -31,15 +32,23 @@ def open_source(config: SourceConfig) -> Source:
 
         if not url.database or url.database == ":memory:":
             raise InputError(f"source {config.name} names no file", hint="write sqlite:///path/to/crm.db")
-        return SqliteSource(config.name, Path(url.database))
+        return _accepting(SqliteSource(config.name, Path(url.database)), config)
     if kind in ("postgresql", "postgres"):
         from retention.sources.postgresql import PostgresqlSource
 
-        return PostgresqlSource(config.name, config.url)
+        return _accepting(PostgresqlSource(config.name, config.url), config)
     if kind in ("mysql", "mariadb"):
         from retention.sources.mariadb import MariadbSource
 
         if not url.database:
             raise InputError(f"source {config.name} names no database", hint="write mysql://user@host/database")
-        return MariadbSource(config.name, config.url)
-    raise InputError(f"source {config.name} is {kind}, which is not supported", hint="sqlite, postgresql and mysql are")
+        return _accepting(MariadbSource(config.name, config.url), config)
+    raise InputError(
+        f"source {config.name} is {kind}, for which there is no code here, with `{ACCEPT}` or without",
+        hint="sqlite, postgresql and mysql are supported",
+    )
+
+
+def _accepting(source: Source, config: SourceConfig) -> Source:
+    source.accept_unsupported = config.accept_unsupported
+    return source

@@ -11,9 +11,10 @@ from adbc_driver_manager import Error as DriverError
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.engine import make_url
 
-from retention.errors import Refused, SourceFailed, UnsupportedDatabase
+from retention.errors import Refused, SourceFailed
 from retention.sources.adbc import AdbcSession
 from retention.sources.column_entry import Travels
+from retention.sources.foreign import no_postgresql
 from retention.sources.postgresql_rights import postgresql_lacks
 from retention.sources.postgresql_schema import read_table, read_tables
 from retention.sources.rights import Lack, Need
@@ -21,6 +22,7 @@ from retention.sources.server import Server
 from retention.sources.source import PATIENCE, Outcome, Source, SourceBusy, fence_key, names
 from retention.sources.sql import column as sa_column
 from retention.sources.table import Column, Table
+from retention.sources.trial import taken
 from retention.url import LIBPQ
 
 if TYPE_CHECKING:
@@ -64,9 +66,6 @@ _NATIVE_FAMILIES = ("character varying", "timestamp")
 
 #: a lock not granted in time, a deadlock, a row changed meanwhile, a server that is full or shutting down
 _BUSY = frozenset({"55P03", "40P01", "40001", "53300", "57P01", "57P03"})
-
-#: what the version of servers that are not PostgreSQL, and say that they are, has in it
-_FOREIGN = ("Redshift", "-YB-", "Greenplum", "openGauss", "CockroachDB")
 
 _ADVICE = {
     "42501": "grant this role what it lacks",
@@ -214,34 +213,32 @@ class PostgresqlSource(Source):
             ) from error
         session = PostgresqlSession(self, connection)
         try:
-            self._refuse_foreign(session)
-            settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SETTINGS.items())
-            session.rows(f"SELECT {settings}")
-            # a reported commit must survive a crash of the server
-            session.rows(
-                "SELECT set_config('synchronous_commit', 'on', false)"
-                " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
-            )
-            version = int(session.rows("SELECT current_setting('server_version_num')")[0][0])
-            if version < 150000:
-                raise SourceFailed(
-                    f"{self.name}: the server is PostgreSQL {version // 10000}", hint="15 or later is needed"
-                )
+            foreign = no_postgresql(str(session.rows("SELECT version()")[0][0]))
+            if foreign is None:
+                self._set(session)
+            else:
+                place = self._url.render_as_string(hide_password=False)
+                taken(self, "PostgreSQL", foreign, place, lambda: self._set(session, supported=False))
         except (Refused, SourceFailed):
             session.close()
             raise
         return session
 
-    def _refuse_foreign(self, session: PostgresqlSession) -> None:
-        """Raise UnsupportedDatabase for a server that speaks PostgreSQL's protocol and is something else: its locks,
-        snapshots and counts are its own, and what is promised rests on PostgreSQL's."""
-        said = str(session.rows("SELECT version()")[0][0])
-        if not said.startswith("PostgreSQL ") or any(mark in said for mark in _FOREIGN):
-            raise UnsupportedDatabase(
-                f'{self.name}: the server speaks PostgreSQL\'s protocol, and is "{said.partition(",")[0][:80]}"',
-                hint="sources are SQLite files and PostgreSQL itself: locks, snapshots and counts on which each deletion rests "
-                "are tested there alone",
-            )
+    def _set(self, session: PostgresqlSession, *, supported: bool = True) -> None:
+        """Let the session mean what statements rely on."""
+        settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SETTINGS.items())
+        session.rows(f"SELECT {settings}")
+        # a reported commit must survive a crash of the server
+        session.rows(
+            "SELECT set_config('synchronous_commit', 'on', false)"
+            " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+        )
+        if supported:  # of the others the trial tells, for they count their versions otherwise
+            version = int(session.rows("SELECT current_setting('server_version_num')")[0][0])
+            if version < 150000:
+                raise SourceFailed(
+                    f"{self.name}: the server is PostgreSQL {version // 10000}", hint="15 or later is needed"
+                )
 
     def tables(self) -> list[str]:
         session = self.session()

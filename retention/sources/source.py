@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -60,6 +61,17 @@ class Outcome(Enum):
     OPEN = "open"
     #: the source does not know, or no longer
     UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """A server that is none of the supported ones, and was taken because retention.yaml says so."""
+
+    #: what it says it is
+    server: str
+    #: the parts of the trial, all passed, and what no trial was made of
+    tried: tuple[str, ...]
+    untried: str
 
 
 class Session(ABC):
@@ -155,6 +167,13 @@ class Source(ABC):
     in_flight: ClassVar[int] = 1
     #: whether `DELETE ... RETURNING` streams the deleted rows faster than select, then delete
     streams_deleted: ClassVar[bool] = False
+
+    #: whether a server that is none of the supported ones is taken, if it passes the trial
+    accept_unsupported: bool = False
+    #: what the server is that a session met, where it was taken so
+    accepted: Accepted | None = None
+    #: whether its sessions belong to that trial
+    on_trial: bool = False
 
     name: str
     dialect: Dialect

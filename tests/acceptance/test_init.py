@@ -60,7 +60,7 @@ def test_nothing_that_exists_is_overwritten(project: Retention) -> None:
     ("url", "status", "message"),
     [
         ("crm.db", 2, "URL names no database"),
-        ("oracle://u:hidden-word@h/d", 2, "oracle, which is not supported"),
+        ("oracle://u:hidden-word@h/d", 2, "oracle, for which there is no code here"),
         ("mysql://u:hidden-word@127.0.0.1:1/d", 1, "cannot connect"),
         ("sqlite:///nowhere.db", 1, "there is no file"),
         ("sqlite:///retention.yaml", 1, "no SQLite database"),

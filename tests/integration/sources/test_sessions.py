@@ -261,7 +261,7 @@ def test_a_server_that_only_speaks_the_protocol_is_refused(
     session.execute(f"ALTER DATABASE {database} SET search_path = public, pg_catalog")
     with pytest.raises(UnsupportedDatabase, match="the server speaks PostgreSQL's protocol, and is") as caught:
         postgres.session()
-    assert version.split(",")[0] in caught.value.message
+    assert version.partition(" (x86")[0].partition(",")[0] in caught.value.message
     assert caught.value.exit_status == 4
     session.execute(f"ALTER DATABASE {database} RESET search_path")
     postgres.session().close()
