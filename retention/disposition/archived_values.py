@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 
@@ -13,6 +15,9 @@ from retention.archive.write import Part
 from retention.sources.column_entry import ColumnEntry
 from retention.sources.keys import key_text
 from retention.sources.literal import value_of
+
+#: a number with a fraction: without the zeros at its end
+_ZEROS = re.compile(r"^(-?[0-9]+)(?:\.0+|(\.[0-9]*[1-9])0*)$")
 
 
 class Unreadable(Exception):
@@ -74,6 +79,21 @@ def key_texts(rows: pa.Table, file: FileEntry | Part) -> list[str]:
             values = [as_text(value) for value in values]
         columns.append(values)
     return [key_text(key) for key in zip(*columns, strict=True)]
+
+
+def loosely(key: Sequence[str | None]) -> tuple[str | None, ...]:
+    """A key's texts without what may not matter to the database: case, accents and spaces at the end, where a collation says
+    so, and zeros at the end of a number."""
+    return tuple(None if part is None else _ZEROS.sub(_without_zeros, _letters(part)) for part in key)
+
+
+def _without_zeros(number: re.Match[str]) -> str:
+    return number[1] + (number[2] or "")
+
+
+def _letters(text: str) -> str:
+    apart = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(one for one in apart if not unicodedata.combining(one)).casefold().rstrip()
 
 
 def as_text(value: object) -> str:

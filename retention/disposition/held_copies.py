@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
-import unicodedata
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -15,7 +13,7 @@ from retention.archive.find import rows_of
 from retention.archive.manifest import FileEntry, Manifest
 from retention.archive.store import Store
 from retention.disposition.archived import read_manifest
-from retention.disposition.archived_values import ArchivedValues, Unreadable, key_texts, rows_as_values
+from retention.disposition.archived_values import ArchivedValues, Unreadable, key_texts, loosely, rows_as_values
 from retention.disposition.held import HoldsInEffect
 from retention.disposition.holding import touched
 from retention.holds.hold import Hold
@@ -35,9 +33,6 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from retention.disposition.engine import Engine
-
-#: a number with a fraction: without the zeros at its end
-_ZEROS = re.compile(r"^(-?[0-9]+)(?:\.0+|(\.[0-9]*[1-9])0*)$")
 
 
 def covering(engine: Engine, store: Store, batch: Batch, holds: HoldsInEffect) -> list[Hold]:
@@ -153,7 +148,7 @@ def _names(found: object, value: str) -> bool:
         return False
 
 
-def _held_keys(engine: Engine, address: str, hold: Hold) -> frozenset[tuple[str, ...]]:
+def _held_keys(engine: Engine, address: str, hold: Hold) -> frozenset[tuple[str | None, ...]]:
     """The hold's keys, as they were written and as the database would write them, plainly."""
     if not isinstance(hold.scope, Keys):
         return frozenset()
@@ -163,16 +158,10 @@ def _held_keys(engine: Engine, address: str, hold: Hold) -> frozenset[tuple[str,
     return frozenset(_plain(key_text(key), len(key)) for key in (*keys, *as_written(bound, keys)))
 
 
-def _plain(text: str, columns: int) -> tuple[str, ...]:
-    """A key without what may not matter to the database: case, accents and spaces at the end, where a collation says so, and
-    zeros at the end of a number. Keys that are the same here and not there keep a copy too many, never one too few."""
-    parts = [text] if columns == 1 else [str(part) for part in json.loads(text)]
-    return tuple(_ZEROS.sub(lambda number: number[1] + (number[2] or ""), _letters(part)) for part in parts)
-
-
-def _letters(text: str) -> str:
-    apart = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(one for one in apart if not unicodedata.combining(one)).casefold().rstrip()
+def _plain(text: str, columns: int) -> tuple[str | None, ...]:
+    """A key without what may not matter to the database. Keys that are the same here and not there keep a copy too many,
+    never one too few."""
+    return loosely([text] if columns == 1 else [str(part) for part in json.loads(text)])
 
 
 def _raw_tags(row: ArchivedValues, declared: RecordClass, joined: list[object]) -> object:
@@ -182,14 +171,14 @@ def _raw_tags(row: ArchivedValues, declared: RecordClass, joined: list[object]) 
 
 
 def _joined_tags(
-    store: Store, manifest: Manifest, declared: RecordClass, own: set[tuple[str, ...]]
-) -> dict[tuple[str, ...], list[object]]:
+    store: Store, manifest: Manifest, declared: RecordClass, own: set[tuple[str | None, ...]]
+) -> dict[tuple[str | None, ...], list[object]]:
     """Root key -> tags, from the join table's rows in the same copy; nothing for a class without one. Raises Unreadable
     where the copy has no such rows because the class got its tags elsewhere when it was made, and where a row is of none of
     the records by their keys (``own``): it is there for one of them, so that only the database knew which it refers to."""
     if not isinstance(declared.tags, TagTable):
         return {}
-    record, found = declared.tags.record, dict[tuple[str, ...], list[object]]()
+    record, found = declared.tags.record, dict[tuple[str | None, ...], list[object]]()
     for file in manifest.files[1:]:
         if same_table(declared.tags.table, file.table):
             rows = rows_of(store, file)

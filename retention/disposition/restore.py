@@ -16,7 +16,7 @@ from retention.archive.rows import leaves
 from retention.archive.verify import verify_batch
 from retention.disposition import holding
 from retention.disposition.archived import expected, read_manifest
-from retention.disposition.archived_values import key_texts
+from retention.disposition.archived_values import key_texts, loosely
 from retention.errors import EvidenceBroken, Failed, InputError, NotFound
 from retention.failpoint import failpoint
 from retention.holds.scope import Keys
@@ -237,13 +237,15 @@ def _restore_batch(
         session.begin(write=True)
         load_keys(session, bound, [key_from_text(bound, text) for text in texts])
         unplaced = _put_back(session, bound, bound.table, root, rows, statements.select_by_keys(bound))
-        came: dict[BoundDependent | None, tuple[FileEntry, pa.Table]] = {None: (root, rows)}
+        came: dict[BoundDependent | None, tuple[FileEntry, pa.Table, pa.Table]] = {
+            None: (root, rows, rows if rows.num_rows == root.rows else rows_of(store, root))
+        }
         for dependent, file in _in_order(bound, others):
             archived = rows_of(store, file)
-            mine = _of_rows(archived, file, dependent, came.get(dependent.parent))
+            mine = _of_rows(bound, archived, file, dependent, came.get(dependent.parent))
             if mine.num_rows < archived.num_rows and rows.num_rows == root.rows:
                 raise _declared_otherwise(bound, file.table)
-            came[dependent] = file, mine
+            came[dependent] = file, mine, archived
             if mine.num_rows and file.detached:
                 attached += _attach(session, bound, dependent, file, mine)
             elif mine.num_rows:
@@ -330,16 +332,31 @@ def _declared_otherwise(bound: BoundClass, table: str) -> Failed:
 
 
 def _of_rows(
-    rows: pa.Table, file: FileEntry, dependent: BoundDependent, above: tuple[FileEntry, pa.Table] | None
+    bound: BoundClass,
+    rows: pa.Table,
+    file: FileEntry,
+    dependent: BoundDependent,
+    above: tuple[FileEntry, pa.Table, pa.Table] | None,
 ) -> pa.Table:
-    """The dependent's rows that refer to the rows ``above``, of the records or of the dependent's parent; none where
-    that has no file."""
+    """The dependent's rows that refer to those rows ``above``, of the records or of the dependent's parent, that come back
+    (all that were archived beside them); none where that has no file. Raises Failed for a row of none of them: it was
+    archived with one of them, and would be lost in silence."""
     if above is None:
         return rows.slice(0, 0)
-    parent, came = above
+    parent, came, archived = above
     there = set(_spelled(came, replace(parent, key=dependent.of)))
-    referring = _spelled(rows, replace(file, key=dependent.key))
-    return rows.filter(pa.array([one in there for one in referring], pa.bool_()))
+    every = set(_spelled(archived, replace(parent, key=dependent.of)))
+    by_sense: dict[tuple[str | None, ...], set[tuple[str | None, ...]]] = {}
+    for one in every:
+        by_sense.setdefault(loosely(one), set()).add(one)
+    mine: list[bool] = []
+    for one in _spelled(rows, replace(file, key=dependent.key)):
+        # by another spelling, as a collation may allow, it refers to the one that means the same
+        meant = {one} if one in every else by_sense.get(loosely(one), set())
+        if len(meant) != 1:
+            raise _declared_otherwise(bound, file.table)
+        mine.append(meant <= there)
+    return rows.filter(pa.array(mine, pa.bool_()))
 
 
 def _spelled(rows: pa.Table, file: FileEntry) -> list[tuple[str | None, ...]]:
