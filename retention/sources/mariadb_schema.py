@@ -92,8 +92,10 @@ def read_references(
     s, t = literal(schema), literal(bare)
     rows = session.rows(
         "SELECT k.constraint_schema AS a, k.constraint_name AS b, k.table_schema AS c, k.table_name AS d, k.column_name AS e,"
-        " k.referenced_table_schema AS f, k.referenced_table_name AS g, k.referenced_column_name AS h, r.delete_rule AS i"
-        " FROM information_schema.key_column_usage k JOIN information_schema.referential_constraints r"
+        " k.referenced_table_schema AS f, k.referenced_table_name AS g, k.referenced_column_name AS h,"
+        # of which a user with rights on these tables alone sees nothing
+        " coalesce(r.delete_rule, 'unknown to this user') AS i"
+        " FROM information_schema.key_column_usage k LEFT JOIN information_schema.referential_constraints r"
         " ON r.constraint_schema = k.constraint_schema AND r.constraint_name = k.constraint_name"
         " AND r.table_name = k.table_name"
         f" WHERE (k.table_schema = {s} AND k.table_name = {t} AND k.referenced_table_name IS NOT NULL)"

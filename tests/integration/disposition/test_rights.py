@@ -19,7 +19,7 @@ from retention.config import SourceConfig, load_project
 from retention.demo import postgres
 from retention.disposition import restore
 from retention.disposition.engine import Engine
-from retention.errors import RightMissing, SourceFailed
+from retention.errors import RightMissing, SchemaUnsafe, SourceFailed
 from retention.sources.open import open_source
 from retention.sources.rights import Need, lacks
 from tests.readonly import nobody
@@ -235,6 +235,19 @@ def test_a_role_with_what_the_documentation_asks_for_can_do_it_all(owned: Any, c
     choice = restore.choose(site.engine(), run=None, keys=("15",), where=(), address=None)
     restore.restore(site.engine(), choice, reason="asked for")
     assert site.ids() == set(range(1, ROWS + 1)) - due | {15}
+
+
+def test_a_role_with_no_more_than_that_sees_what_refers_to_its_records(owned: Any, clerk: str) -> None:
+    """MariaDB shows such a user the columns of a reference, and not what it does on deletion."""
+    site = owned
+    below = "            dependents:\n              comment_files: {key: comment_id}\n"
+    site.config.write_text(site.config.read_text().replace(below, ""))
+    before = site.everything()
+    with pytest.raises(SchemaUnsafe) as caught:
+        site.run()
+    assert "comment_files (comment_id) refers to its dependent activity_comments" in caught.value.message
+    assert "comment_files: {key: comment_id}" in caught.value.hint
+    assert site.everything() == before
 
 
 @pytest.mark.parametrize("server", ["postgresql"], indirect=True)
