@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
@@ -12,11 +11,11 @@ import pyarrow as pa
 
 from retention.archive.find import rows_of, select
 from retention.archive.manifest import FileEntry, Manifest
-from retention.archive.rows import leaves
 from retention.archive.verify import verify_batch
 from retention.disposition import holding
 from retention.disposition.archived import expected, read_manifest
 from retention.disposition.archived_values import key_texts, loosely
+from retention.disposition.put_back import Returned, close_circles, compare, insert
 from retention.errors import EvidenceBroken, Failed, InputError, NotFound
 from retention.failpoint import failpoint
 from retention.holds.scope import Keys
@@ -26,13 +25,11 @@ from retention.policy.dependent import Then
 from retention.sources import statements
 from retention.sources.bound_class import BoundClass
 from retention.sources.bound_dependent import BoundDependent
-from retention.sources.column_entry import ColumnEntry
 from retention.sources.keys import key_from_text, key_text
+from retention.sources.order import closings
 from retention.sources.presence import as_written, load_keys
-from retention.sources.read import read_rows
-from retention.sources.restored import attach_restored, insert_restored
+from retention.sources.restored import attach_restored
 from retention.sources.rights import Need, refuse_without
-from retention.sources.table import Table
 
 if TYPE_CHECKING:
     from retention.disposition.engine import Engine
@@ -151,6 +148,8 @@ def _restore_class(engine: Engine, bound: BoundClass, chosen: list[Chosen], reas
     if not keys:
         return total
     refuse_without(bound.source, bound.tables_of(Then.DELETE), Need.INSERT)
+    if closing := {one.table.name: one.table for one in closings(bound)}:
+        refuse_without(bound.source, list(closing.values()), Need.UPDATE)
     placed = holding.place(
         engine,
         matter="restored records",
@@ -236,7 +235,8 @@ def _restore_batch(
     try:
         session.begin(write=True)
         load_keys(session, bound, [key_from_text(bound, text) for text in texts])
-        unplaced = _put_back(session, bound, bound.table, root, rows, statements.select_by_keys(bound))
+        back = [Returned(table=bound.table, file=root, rows=rows, build=statements.select_by_keys(bound))]
+        insert(session, bound, back[0])
         came: dict[BoundDependent | None, tuple[FileEntry, pa.Table, pa.Table]] = {
             None: (root, rows, rows if rows.num_rows == root.rows else rows_of(store, root))
         }
@@ -250,8 +250,12 @@ def _restore_batch(
                 attached += _attach(session, bound, dependent, file, mine)
             elif mine.num_rows:
                 build = statements.select_dependents_by_keys(bound, dependent)
-                unplaced |= _put_back(session, bound, dependent.table, file, mine, build)
+                back.append(Returned(table=dependent.table, file=file, rows=mine, build=build))
+                insert(session, bound, back[-1])
                 dependent_rows += int(mine.num_rows)
+        close_circles(session, bound, back)
+        for one in back:  # last, so that what a trigger did to it when other rows came is seen as well
+            compare(session, bound, one, back)
         failpoint("restore.before-commit")
         session.commit()
         failpoint("restore.after-commit")
@@ -269,41 +273,7 @@ def _restore_batch(
             "reason": reason,
         }
         chain.append(connection, kind="archive.restored", subject=chosen.batch.id, body=body, at=engine.now())
-    return dependent_rows, unplaced
-
-
-def _put_back(
-    session: Session, bound: BoundClass, table: Table, file: FileEntry, rows: pa.Table, build: statements.Build
-) -> set[str]:
-    """Insert, read back through the same projection, and compare every value; returns the columns without a place."""
-    placed = [entry for entry in file.columns if table.column(entry.name) is not None]
-    names = [entry.name for entry in placed]
-    archived = rows.select(names)
-    session.load_temporary(statements.RESTORED, archived)
-    session.execute(insert_restored(bound.source, table, placed))
-    as_text = frozenset(entry.name for entry in placed if entry.travels != "native")
-    found = read_rows(session, bound.source, table, build, wide=as_text).rows.select(names)
-    # every archived row must be there, as often as it was archived; rows of others may stand beside a dependent's
-    try:
-        lost = Counter(leaves(archived)) - Counter(leaves(found.cast(archived.schema)))
-    except pa.ArrowException:  # today's column is of a type that cannot even be compared
-        lost = Counter(leaves(archived))
-    if lost:
-        raise Failed(
-            f"what was restored to {table.name} reads back differently: rolled back",
-            hint=_alters(table, placed),
-        )
-    return {entry.name for entry in file.columns} - set(names)
-
-
-def _alters(table: Table, archived: Sequence[ColumnEntry]) -> str:
-    """What may have changed the rows on their way into the table."""
-    told = [f"on insert fires {name}: disable it for the time of the restore" for name in table.insert_triggers]
-    for entry in archived:
-        column = table.column(entry.name)
-        if column is not None and column.type != entry.type:
-            told.append(f"{entry.name} was {entry.type} when it was archived, and is {column.type}")
-    return "; ".join(told) or "a trigger, a rule or a changed column type alters what is inserted"
+    return dependent_rows, {name for one in back for name in one.unplaced}
 
 
 def _attach(session: Session, bound: BoundClass, dependent: BoundDependent, file: FileEntry, rows: pa.Table) -> int:

@@ -15,6 +15,7 @@ from retention.policy.tags import TagTable
 from retention.sources.bound_class import BoundClass
 from retention.sources.bound_dependent import BoundDependent, as_class, comparable
 from retention.sources.check import check_condition
+from retention.sources.order import Closing, closings
 from retention.sources.table import Kind, Reference, Table
 from retention.sources.unfit import mark_of, no_column
 
@@ -146,18 +147,29 @@ def _undetachable(dependent: BoundDependent) -> Iterator[Problem]:
 
 def dangerous_references(bound: BoundClass) -> Iterator[tuple[str, str]]:
     """What the database would do by itself to rows that nobody declared, or would refuse: (what, the remedy)."""
-    circles = list(_circles(bound))
+    fast = [one for one in closings(bound) if not one.loose]
     for above in (None, *bound.dependents):
         for reference in (bound.table if above is None else above.table).referenced_by:
-            if all(reference != circle for circle, _ in circles):
+            if all(reference != one.reference for one in fast):
                 yield from _undeclared(bound, above, reference)
-    for reference, table in circles:
+    for one in fast:
+        told, columns = one.target.name, ", ".join(one.reference.columns)
         yield (
-            f"{reference.table} ({', '.join(reference.columns)}) refers to {table}, whose rows refer to it in turn: in a"
-            " circle nothing could be put back",
-            f"drop the foreign key ({', '.join(reference.columns)}) of {reference.table}, or take {table} out of the"
-            " dependents, and its foreign key too",
+            f"{one.name} refers to {told}, whose rows refer to it in turn: in a circle nothing could be put back, unless"
+            f" {columns} may be null for a while, which {_bound_to(one)}",
+            f"let {columns} of {one.table.name} be null, or drop the foreign key, or take {told} out of the dependents, and"
+            " its foreign key too",
         )
+
+
+def _bound_to(closing: Closing) -> str:
+    """Why the reference cannot be left empty for a while."""
+    if not closing.key:
+        return f"is no use without a primary key of {closing.table.name} to find the row again"
+    columns = [closing.table.column(one) for one in closing.reference.columns]
+    if any(one is not None and one.nullable and not one.generated for one in columns):
+        return "a key of which it is a part, or MATCH FULL, does not allow"
+    return "it may not"
 
 
 def _undeclared(bound: BoundClass, above: BoundDependent | None, reference: Reference) -> Iterator[tuple[str, str]]:
@@ -224,16 +236,6 @@ def _line(
 
 def _listed(columns: Sequence[str]) -> str:
     return columns[0] if len(columns) == 1 else f"[{', '.join(columns)}]"
-
-
-def _circles(bound: BoundClass) -> Iterator[tuple[Reference, str]]:
-    """Foreign keys of what goes to what stands behind it in the order in which rows are put back, each with that table."""
-    before = [bound.table]
-    for one in bound.dependents:
-        for reference in one.table.referenced_by:
-            if any(table.is_named(reference.table) for table in before):
-                yield reference, one.table.name
-        before.append(one.table)
 
 
 def _count(columns: Sequence[str]) -> str:

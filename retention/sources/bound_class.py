@@ -14,6 +14,7 @@ from retention.policy.dependent import Dependent, Then
 from retention.policy.record_class import RecordClass
 from retention.policy.tags import TagTable
 from retention.sources.bound_dependent import BoundDependent
+from retention.sources.order import in_order
 from retention.sources.source import Source
 from retention.sources.sql import name, rows_of
 from retention.sources.table import Column, Table
@@ -185,24 +186,3 @@ def _bound_dependents(
         )  # fmt: skip
         yield bound
         yield from _bound_dependents(one.dependents, table.primary_key, bound, tables)
-
-
-def in_order(declared: Sequence[BoundDependent]) -> tuple[BoundDependent, ...]:
-    """Each after all whose rows its own refer to, so that in this order they can be put back. What refers to one another
-    in a circle, which binding refuses, comes last."""
-    ordered: list[BoundDependent] = []
-    waiting = list(declared)
-    while waiting:
-        free = [one for one in waiting if not any(_refers(one, other) for other in waiting if other is not one)]
-        ordered += free[:1] or waiting[:1]
-        waiting.remove(ordered[-1])
-    return tuple(ordered)
-
-
-def _refers(one: BoundDependent, other: BoundDependent) -> bool:
-    """Whether rows of the one refer to rows of the other, which are not of the same table."""
-    if other.then is Then.BLOCK or one.then is Then.BLOCK:
-        return one.parent is other
-    return one.parent is other or any(
-        one.table.is_named(reference.table) and one.table != other.table for reference in other.table.referenced_by
-    )

@@ -117,11 +117,12 @@ def _relation(relkind: str, partition: bool, inherited: bool, foreign: bool) -> 
 def _columns(session: Session, oid: int) -> tuple[tuple[Column, ...], dict[int, str]]:
     rows = session.rows(
         "WITH RECURSIVE base AS ("
-        " SELECT a.attnum, a.atttypid AS type FROM pg_attribute a"
+        " SELECT a.attnum, a.atttypid AS type, a.attnotnull AS required FROM pg_attribute a"
         f" WHERE a.attrelid = {oid} AND a.attnum > 0 AND NOT a.attisdropped"
-        " UNION ALL SELECT b.attnum, t.typbasetype FROM base b JOIN pg_type t ON t.oid = b.type WHERE t.typtype = 'd'"
+        " UNION ALL SELECT b.attnum, t.typbasetype, b.required OR t.typnotnull"
+        " FROM base b JOIN pg_type t ON t.oid = b.type WHERE t.typtype = 'd'"
         ") SELECT a.attnum, a.attname::text, format_type(a.atttypid, a.atttypmod), format_type(t.oid, NULL), t.typtype::text,"
-        " NOT a.attnotnull, a.attgenerated::text, a.attidentity::text"
+        " NOT b.required, a.attgenerated::text, a.attidentity::text"
         " FROM pg_attribute a JOIN base b ON b.attnum = a.attnum JOIN pg_type t ON t.oid = b.type"
         f" WHERE a.attrelid = {oid} AND t.typtype <> 'd' ORDER BY a.attnum"
     )
@@ -160,8 +161,8 @@ def _indexes(session: Session, oid: int, names: dict[int, str]) -> list[tuple[tu
 def _references(session: Session, condition: str) -> tuple[Reference, ...]:
     rows = session.rows(
         "SELECT k.oid::bigint, k.conname::text, k.confdeltype::text, "
-        f"{_NAME.format(c='c', n='n')}, {_NAME.format(c='p', n='m')}, a.attname::text, b.attname::text "
-        "FROM pg_constraint k "
+        f"{_NAME.format(c='c', n='n')}, {_NAME.format(c='p', n='m')}, a.attname::text, b.attname::text, "
+        "k.confmatchtype = 'f' FROM pg_constraint k "
         "JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
         "JOIN pg_class p ON p.oid = k.confrelid JOIN pg_namespace m ON m.oid = p.relnamespace, "
         "unnest(k.conkey, k.confkey) WITH ORDINALITY AS u(child, parent, place), "
@@ -182,6 +183,7 @@ def _references(session: Session, condition: str) -> tuple[Reference, ...]:
             parent=parts[0][4],
             parent_columns=tuple(part[6] for part in parts),
             on_delete=_ACTIONS[parts[0][2]],
+            match_full=parts[0][7],
         )
         for parts in grouped.values()
     )

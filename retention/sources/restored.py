@@ -2,36 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from retention.sources import mariadb_types
 from retention.sources.bound_class import BoundClass
-from retention.sources.bound_dependent import BoundDependent
+from retention.sources.bound_dependent import BoundDependent, exists
 from retention.sources.column_entry import ColumnEntry
 from retention.sources.keys import row_value
+from retention.sources.order import Closing
 from retention.sources.source import Source
-from retention.sources.sql import Declared, raw, temporary
+from retention.sources.sql import Bool, Declared, all_of, name, raw, rows_of, string, temporary
 from retention.sources.statements import DETACHED, RESTORED
 from retention.sources.table import Column, Table
 
 
-def insert_restored(source: Source, table: Table, entries: Sequence[ColumnEntry]) -> str:
+def insert_restored(source: Source, table: Table, entries: Sequence[ColumnEntry], empty: Collection[str] = ()) -> str:
     """Inserts the rows of the temporary table RESTORED, whose columns are those of ``entries``, into ``table``.
 
-    Columns are mapped by name; the caller leaves out entries that today's table does not have. Generated columns compute
-    themselves anew. Identity columns keep the archived value.
+    Columns are mapped by name; the caller leaves out entries that today's table does not have. Those of ``empty`` are null
+    until `close_restored` sets them. Generated columns compute themselves anew. Identity columns keep the archived value.
     """
     placed = [(one, entry) for entry in entries if (one := table.column(entry.name)) is not None and not one.generated]
     archived = temporary(source.dialect.name, RESTORED, [entry.name for entry in entries])
-    values = [_value(source, one, entry, archived.c[entry.name]) for one, entry in placed]
+    values: list[sa.ColumnElement[Any]] = [
+        sa.null() if one.name in empty else _value(source, one, entry, archived.c[entry.name]) for one, entry in placed
+    ]
     columns = ", ".join(_quoted(source, one.name) for one, _ in placed)
     # SQLAlchemy knows no such clause
     overriding = " OVERRIDING SYSTEM VALUE" if any(one.identity_always for one, _ in placed) else ""
     select = source.compile(sa.select(*values).select_from(archived))
     return f"INSERT INTO {_place(source, table)} ({columns}){overriding} {select}"
+
+
+def close_restored(
+    bound: BoundClass, table: Table, key: Sequence[str], columns: Sequence[str], entries: Sequence[ColumnEntry]
+) -> sa.Update:
+    """Sets the columns that `insert_restored` left empty, in the rows whose keys the temporary table RESTORED has."""
+    rows, value = rows_of(table), _Values(bound, table, entries)
+    setting = sa.update(rows).values({rows.c[one]: value(one) for one in columns})
+    return setting.where(*(rows.c[one] == value(one) for one in key))
+
+
+def count_astray(bound: BoundClass, closing: Closing, entries: Sequence[ColumnEntry]) -> sa.Select[Any]:
+    """How many rows of the temporary table RESTORED refer to a row that is not there: one row."""
+    value, target = _Values(bound, closing.table, entries), sa.alias(rows_of(closing.target), name("referred_to"))
+    there = exists([target], all_of(target.c[of] == value(one) for one, of in closing.pairs))
+    refers = all_of(value(one).is_not(None) for one in closing.reference.columns)
+    return sa.select(sa.func.count()).select_from(value.archived).where(refers, sa.not_(there))
+
+
+class _Values:
+    """Of a column's name its value in the temporary table RESTORED, as the table takes it."""
+
+    def __init__(self, bound: BoundClass, table: Table, entries: Sequence[ColumnEntry]) -> None:
+        self.archived = temporary(bound.dialect, RESTORED, [entry.name for entry in entries])
+        self._source = bound.source
+        self._described = {one.name: one for one in table.columns}
+        self._stood = {entry.name: entry for entry in entries}
+
+    def __call__(self, one: str) -> sa.ColumnElement[Any]:
+        return _value(self._source, self._described[one], self._stood[one], self.archived.c[one])
 
 
 def attach_restored(bound: BoundClass, dependent: BoundDependent, entries: Sequence[ColumnEntry]) -> sa.Update:
@@ -42,7 +75,7 @@ def attach_restored(bound: BoundClass, dependent: BoundDependent, entries: Seque
     tables = {one: temporary(bound.dialect, one, stood) for one in (RESTORED, DETACHED)}
 
     def value(table: str, one: str) -> sa.ColumnElement[Any]:
-        return _value(bound.source, described[one], stood[one], tables[table].c[one], table)
+        return _value(bound.source, described[one], stood[one], tables[table].c[one])
 
     restored, detached = tables[RESTORED], tables[DETACHED]
     same = sa.and_(*(value(RESTORED, one) == dependent.rows.c[one] for one in key))
@@ -58,26 +91,32 @@ def attach_restored(bound: BoundClass, dependent: BoundDependent, entries: Seque
     return attaching.where(among, *(one.is_(None) for one in dependent.refers))
 
 
-def _value(
-    source: Source, one: Column, entry: ColumnEntry, archived: sa.ColumnElement[Any], table: str = RESTORED
-) -> sa.ColumnElement[Any]:
+def _value(source: Source, one: Column, entry: ColumnEntry, archived: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     if source.dialect.name == "mysql":
         return mariadb_types.restored(one, entry, archived)
     if entry.travels == "literal":
-        return raw(_literal_value(f"temp.{_quoted(source, table)}.{_quoted(source, entry.name)}"))
+        return _literal_value(archived)
     if source.dialect.name == "sqlite":
         return archived
     return sa.cast(archived, Declared(one.type))
 
 
-def _literal_value(text: str) -> str:
+def _literal_value(text: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """What a literal of SQLite stands for: it has no eval, and the forms are few."""
-    return (
-        f"CASE WHEN {text} = 'NULL' OR {text} IS NULL THEN NULL"
-        f" WHEN substr({text}, 1, 1) = '''' THEN replace(substr({text}, 2, length({text}) - 2), '''''', '''')"
-        f" WHEN substr({text}, 1, 2) = 'X''' THEN unhex(substr({text}, 3, length({text}) - 3))"
-        f" WHEN substr({text}, 1, 5) = 'CAST(' THEN CAST(unhex(substr({text}, 8, length({text}) - 17)) AS TEXT)"
-        f" WHEN {text} GLOB '*[.eE]*' THEN CAST({text} AS REAL) ELSE CAST({text} AS INTEGER) END"
+
+    def part(start: int, less: int) -> sa.ColumnElement[Any]:
+        return sa.func.substr(text, start, sa.func.length(text) - raw(str(less)))
+
+    def begins(form: str) -> Bool:
+        return sa.func.substr(text, 1, len(form)) == string(form)
+
+    return sa.case(
+        (sa.or_(text == string("NULL"), text.is_(None)), sa.null()),
+        (begins("'"), sa.func.replace(part(2, 2), string("''"), string("'"))),
+        (begins("X'"), sa.func.unhex(part(3, 3))),
+        (begins("CAST("), sa.cast(sa.func.unhex(part(8, 17)), sa.Text())),
+        (text.op("GLOB", is_comparison=True)(string("*[.eE]*")), sa.cast(text, sa.REAL())),
+        else_=sa.cast(text, sa.Integer()),
     )
 
 

@@ -49,6 +49,8 @@ class Reference:
     parent: str
     parent_columns: tuple[str, ...]
     on_delete: str
+    #: its columns are null all together, or none of them is (PostgreSQL's MATCH FULL)
+    match_full: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

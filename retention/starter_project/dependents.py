@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from retention.sources.order import loose_columns
 from retention.sources.table import Reference, Table
 
 #: a table with more below it is no part of a record, and its line would be read by nobody
@@ -83,16 +84,22 @@ def _one(
     dependents: tuple[ProposedDependent, ...] = ()
     question: str | None = None
     if blocks:
-        if first is not None and first.question is not None:
+        if reference.table in path - {parent.name} and not _may_close(reference, tables):
+            question = "they must refer to it, in a circle: nothing could be put back"
+        elif first is not None and first.question is not None:
             question = (
                 f"{reference.table} refers to it a second time, by {', '.join(reference.columns)}: a list under its name"
                 " says both, one of them with `then: block`"
             )
     elif not detached:
         circle = child is not None and not path.isdisjoint(below(child, tables))
-        if child is not None and not circle:
-            dependents, question = _further(child, tables, parts, taken, path)
-        if circle:
+        if child is not None and (not circle or _belongs(reference, child)):
+            by_now = set(taken)
+            dependents, question = _further(child, tables, parts, by_now, path)
+            if not circle or question is None:
+                taken |= by_now
+        if circle and (not dependents or question is not None):
+            dependents = ()
             question = (
                 f"rows of {parent.name} belong to its rows in turn, in a circle: say `then: detach`, or `then: block`"
             )
@@ -123,6 +130,19 @@ def _further(
     taken |= by_now
     asking = sorted({one.table for one in found if one.question is not None})
     return found, f"{', '.join(asking)} refer to its rows in turn" if asking else None
+
+
+def _belongs(reference: Reference, child: Table) -> bool:
+    """Whether, of tables that refer to one another, the child's rows are what belongs to the others: they cannot be
+    without them, or the database lets them go with them."""
+    columns = [child.column(one) for one in reference.columns]
+    return reference.on_delete == "CASCADE" or any(one is not None and not one.nullable for one in columns)
+
+
+def _may_close(reference: Reference, tables: Mapping[str, Table]) -> bool:
+    """Whether a restore can leave the reference empty until what it refers to is there."""
+    child = tables.get(reference.table)
+    return child is not None and loose_columns(child, child.primary_key, reference) != ()
 
 
 def _count(dependents: tuple[ProposedDependent, ...]) -> int:

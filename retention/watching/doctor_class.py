@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from retention.errors import RetentionError
 from retention.policy.dependent import Then, every
+from retention.sources.order import closings
 from retention.sources.rights import Need, lacks
 from retention.sources.table import Column, Kind
 from retention.watching.finding import Finding, Level, failed
@@ -34,7 +35,12 @@ def examine_class(engine: Engine, address: str) -> Iterator[Finding]:
             key = ", ".join(f"{one.name} {one.type}" for one in bound.key_columns)
             what = f"table {bound.table.name}, key {key}: every row can be seen and deleted"
             yield Finding(subject=subject, level=Level.OK, what=what)
-            for lack in lacks(source, bound.tables, Need.INSERT):
+            closing = list({one.table.name: one.table for one in closings(bound)}.values())
+            missing = [
+                *lacks(source, bound.tables, Need.INSERT),
+                *(lacks(source, closing, Need.UPDATE) if closing else ()),
+            ]
+            for lack in missing:
                 what = f"{lack.what}: nothing could be restored"
                 yield Finding(subject=subject, level=Level.WARNING, what=what, change=lack.remedy)
         table = source.table(declared.table)

@@ -18,6 +18,8 @@ class Mutation:
     test: str
 
 
+_BIND = "tests/integration/sources/test_bind.py"
+_CIRCLES = "tests/integration/disposition/test_circles.py"
 _DEPENDENTS = "tests/integration/disposition/test_dependents.py"
 _RACES = "tests/proofs/test_races.py"
 _STOPPED = f"{_RACES}::test_a_hold_placed_while_the_clean_up_is_stopped_at_each_step"
@@ -105,12 +107,119 @@ MUTATIONS = (
     ),
     Mutation(
         promise="P2",
+        name="what closes a circle is not left empty",
+        file="retention/disposition/put_back.py",
+        old="    empty = {name for one in closing for name in one.loose}\n",
+        new="    empty: set[str] = set()\n",
+        test=f"{_CIRCLES}::test_a_record_refers_to_a_dependent_of_its_own[postgresql-NO ACTION]",
+    ),
+    Mutation(
+        promise="P2",
+        name="what closes a circle is never set",
+        file="retention/disposition/put_back.py",
+        old="        if not closing:\n",
+        new="        if closing:\n",
+        test=f"{_CIRCLES}::test_a_record_refers_to_a_dependent_of_its_own[sqlite-NO ACTION]",
+    ),
+    Mutation(
+        promise="P2",
+        name="nobody looks whether what closes a circle is there",
+        file="retention/disposition/put_back.py",
+        old="            if astray:\n",
+        new="            if False:\n",
+        test=f"{_CIRCLES}::test_a_row_that_is_not_there_when_the_circle_is_closed[sqlite]",
+    ),
+    Mutation(
+        promise="P2",
+        name="what a restore put back is not compared",
+        file="retention/disposition/restore.py",
+        old="""        close_circles(session, bound, back)
+        for one in back:  # last, so that what a trigger did to it when other rows came is seen as well
+            compare(session, bound, one, back)
+""",
+        new="        close_circles(session, bound, back)\n",
+        test=f"{_CIRCLES}::test_what_a_trigger_does_when_the_circle_is_closed_is_seen[sqlite]",
+    ),
+    Mutation(
+        promise="P2",
+        name="rows come back in the order in which they are declared",
+        file="retention/sources/order.py",
+        old="        free = [one for one in waiting if not any(_must_follow(one, other) for other in waiting)]\n",
+        new="        free = waiting[:1]\n",
+        test=f"{_CIRCLES}::test_dependents_refer_to_one_another[sqlite-comments]",
+    ),
+    Mutation(
+        promise="P2",
+        name="MariaDB takes rows of one table in any order",
+        file="retention/sources/order.py",
+        old="[one for one in _within(bound) if one.loose]",
+        new="[]",
+        test=f"{_CIRCLES}::test_rows_of_one_table_refer_to_one_another_in_any_order[mysql]",
+    ),
+    Mutation(
+        promise="P2",
+        name="a circle is closed by what may not be null",
+        file="retention/sources/order.py",
+        old="one.nullable and not one.generated",
+        new="not one.generated",
+        test=f"{_BIND}::test_what_closes_a_circle_may_be_empty_for_a_while",
+    ),
+    Mutation(
+        promise="P2",
+        name="a circle is closed by what is computed",
+        file="retention/sources/order.py",
+        old="one.nullable and not one.generated and",
+        new="one.nullable and",
+        test=f"{_BIND}::test_what_closes_a_circle_may_be_empty_for_a_while",
+    ),
+    Mutation(
+        promise="P2",
+        name="a circle is closed by what others refer to",
+        file="retention/sources/order.py",
+        old=", *(one for other in table.referenced_by for one in other.parent_columns)",
+        new="",
+        test=f"{_BIND}::test_what_closes_a_circle_may_be_empty_for_a_while",
+    ),
+    Mutation(
+        promise="P2",
+        name="a circle is closed by a part of MATCH FULL",
+        file="retention/sources/order.py",
+        old=" and (not reference.match_full or len(loose) == len(columns))",
+        new="",
+        test=f"{_BIND}::test_what_closes_a_circle_may_be_empty_for_a_while",
+    ),
+    Mutation(
+        promise="P2",
+        name="a domain that says NOT NULL is not looked at",
+        file="retention/sources/postgresql_schema.py",
+        old="b.required OR t.typnotnull",
+        new="b.required",
+        test=f"{_BIND}::test_what_closes_a_circle_may_be_empty_for_a_while",
+    ),
+    Mutation(
+        promise="P2",
+        name="a circle is closed by rows that have no key",
+        file="retention/sources/order.py",
+        old="return loose if key and (",
+        new="return loose if (",
+        test=f"{_BIND}::test_rows_without_a_key_close_no_circle",
+    ),
+    Mutation(
+        promise="P2",
         name="MariaDB: what is told of references to users with many rights alone",
         file="retention/sources/mariadb_schema.py",
         old="key_column_usage k LEFT JOIN information_schema.referential_constraints r",
         new="key_column_usage k JOIN information_schema.referential_constraints r",
         test="tests/integration/disposition/test_rights.py"
         "::test_a_role_with_no_more_than_that_sees_what_refers_to_its_records[mysql]",
+    ),
+    Mutation(
+        promise="P2",
+        name="a circle is to be closed without the right to",
+        file="retention/disposition/restore.py",
+        old="        refuse_without(bound.source, list(closing.values()), Need.UPDATE)\n",
+        new="        pass\n",
+        test="tests/integration/disposition/test_rights.py::test_a_restore_that_closes_a_circle_needs_the_right_to_update",
     ),
     Mutation(
         promise="P2",

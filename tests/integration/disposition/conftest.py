@@ -35,6 +35,8 @@ from retention.ledger import batches, slots
 from retention.ledger.control import Control
 from retention.ledger.slots import SlotState
 from retention.sources.open import open_source
+from tests.integration.disposition.desk import POLICY as OLD_TICKETS
+from tests.integration.disposition.desk import Desk
 from tests.servers import forked
 from tests.servers.mariadb import numbers
 
@@ -541,3 +543,13 @@ def postgresql_site(tmp_path: Path, postgres_url: str, run_sql: Callable[..., No
     made = _make(tmp_path, postgres_url, run_sql, comments=False)
     yield made
     _end(made)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, crm_url: str, run_sql: Callable[..., None]) -> Desk:
+    """A class of tickets, once for each dialect; the test says what is declared under it."""
+    folder = tmp_path / "desk"
+    (folder / "policies").mkdir(parents=True)
+    (folder / "policies" / "old-tickets.yaml").write_text(OLD_TICKETS)
+    Control.upgrade(f"sqlite:///{folder / 'retention.db'}")
+    return Desk(folder=folder, url=crm_url, run_sql=run_sql)

@@ -286,6 +286,27 @@ def test_a_restore_needs_the_right_to_insert_before_it_places_its_hold(owned: An
     assert site.asked("SELECT count(*) FROM hold") == [(0,)]
 
 
+def test_a_restore_that_closes_a_circle_needs_the_right_to_update(owned: Any, clerk: str, server: str) -> None:
+    """The column is added by the owner; asked before the hold is placed, as INSERT is."""
+    site = owned
+    site.run_sql(
+        site.url,
+        "ALTER TABLE activity_logs ADD COLUMN main_comment BIGINT",
+        "ALTER TABLE activity_logs ADD FOREIGN KEY (main_comment) REFERENCES activity_comments (id)",
+    )
+    below = "            dependents:\n"
+    closing = f"{below}              activity_logs: {{key: main_comment, then: block}}\n"
+    site.config.write_text(site.config.read_text().replace(below, closing))
+    site.run()
+    choice = restore.choose(site.engine(), run=None, keys=("15",), where=(), address=None)
+    with pytest.raises(RightMissing, match=f"{clerk}(@%)? may not UPDATE activity_logs"):
+        restore.restore(site.engine(), choice, reason="asked for")
+    assert site.asked("SELECT count(*) FROM hold") == [(0,)]
+    place = "activity_logs" if server == "postgresql" else f"{database(site)}.activity_logs"
+    site.run_sql(site.url, f"GRANT UPDATE ON {place} TO {clerk}")
+    assert restore.restore(site.engine(), choice, reason="asked for")[0].restored == 1
+
+
 def test_a_right_that_is_taken_between_plan_and_batch_fails_with_nothing_gone(
     owned: Any, clerk: str, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from retention.errors import PolicyFilesError, SchemaUnsafe
 from retention.policy.condition import Compare, Operator
-from retention.policy.dependent import Dependent
+from retention.policy.dependent import Dependent, Then
 from retention.policy.mark import Mark
 from retention.policy.record_class import RecordClass
 from retention.policy.tags import TagColumn, TagRules, TagTable
@@ -247,6 +247,65 @@ def test_dependents_of_dependents(source: Source, session: Session) -> None:
     )
     with pytest.raises(SchemaUnsafe, match=r"files \(note_id\) refers to its dependent notes, ON DELETE CASCADE"):
         _bind(source, _class(dependents=NOTES))
+
+
+MAIN = Dependent(table="logs", key=("main",), then=Then.BLOCK, mark=_mark(8))
+
+
+@pytest.mark.parametrize(
+    ("main", "reference", "told"),
+    [
+        ("integer", "(main) REFERENCES notes (id)", None),
+        ("integer NOT NULL", "(main) REFERENCES notes (id)", "which it may not"),
+        ("there", "(main) REFERENCES notes (id)", "which it may not"),
+        ("integer GENERATED ALWAYS AS (id) STORED", "(main) REFERENCES notes (id)", "which it may not"),
+        (
+            "integer UNIQUE",
+            "(main) REFERENCES notes (id)",
+            "which a key of which it is a part, or MATCH FULL, does not",
+        ),
+        ("integer", "(tenant, main) REFERENCES notes (tenant, id)", None),
+        ("integer", "(tenant, main) REFERENCES notes (tenant, id) MATCH FULL", "or MATCH FULL, does not allow"),
+    ],
+)
+def test_what_closes_a_circle_may_be_empty_for_a_while(
+    postgres: Source, sessions: Sessions, main: str, reference: str, told: str | None
+) -> None:
+    session = sessions(postgres)
+    for statement in (
+        "CREATE DOMAIN there AS integer NOT NULL",
+        f"CREATE TABLE logs (id integer PRIMARY KEY, created_at timestamp, tenant integer NOT NULL, main {main})",
+        "CREATE TABLE notes (id integer PRIMARY KEY, tenant integer, log_id integer REFERENCES logs (id), UNIQUE (tenant, id))",
+        f"ALTER TABLE logs ADD FOREIGN KEY {reference}",
+    ):
+        session.execute(statement)
+    if "UNIQUE" in main:
+        session.execute("CREATE TABLE marks (main integer REFERENCES logs (main))")
+    of = {"key": ("tenant", "main"), "of": ("tenant", "id")} if "tenant" in reference else {}
+    notes = replace(NOTES[0], dependents=(replace(MAIN, **of),))
+    if told is None:
+        assert [one.table.name for one in _bind(postgres, _class(dependents=(notes,))).dependents] == ["notes"]
+        return
+    with pytest.raises(SchemaUnsafe) as caught:
+        _bind(postgres, _class(dependents=(notes,)))
+    assert "refers to notes, whose rows refer to it in turn" in caught.value.message
+    assert told in caught.value.message
+
+
+def test_rows_without_a_key_close_no_circle(source: Source, session: Session) -> None:
+    """They could not be found again when all others are there."""
+    sqlite = source.dialect.name == "sqlite"
+    inline = " REFERENCES files (id)" if sqlite else ""
+    session.execute(
+        f"CREATE TABLE notes (code integer NOT NULL UNIQUE, log_id integer REFERENCES logs (id), file_id integer{inline})"
+    )
+    session.execute("CREATE TABLE files (id integer PRIMARY KEY, note integer REFERENCES notes (code))")
+    if not sqlite:
+        session.execute("ALTER TABLE notes ADD FOREIGN KEY (file_id) REFERENCES files (id)")
+    back = Dependent(table="notes", key=("file_id",), then=Then.BLOCK, mark=_mark(8))
+    files = Dependent(table="files", key=("note",), of=("code",), dependents=(back,), mark=_mark(8))
+    with pytest.raises(SchemaUnsafe, match="is no use without a primary key of notes to find the row again"):
+        _bind(source, _class(dependents=(replace(NOTES[0], dependents=(files,)),)))
 
 
 def test_records_that_refer_to_one_another(source: Source, sessions: Sessions) -> None:

@@ -250,6 +250,39 @@ def test_what_refers_in_a_circle_and_what_has_very_much_below_it_need_a_decision
     assert questions[1].startswith("spoke_0, spoke_1, spoke_10") and events.dependents[1].dependents == ()
 
 
+def test_a_circle_that_a_reference_that_may_be_null_closes_is_proposed_with_it() -> None:
+    """Of two tables that refer to one another, the rows that cannot be without the other belong to it."""
+    contact = references("contacts", "event_id", "events")
+    main = references("events", "main_contact_id", "contacts")
+
+    def events(main: Reference, *, may: tuple[str, ...], must: tuple[str, ...] = ()) -> list[ProposedClass]:
+        columns = {**DATED, "main_contact_id": Kind.INTEGER}
+        contacts = table("contacts", {**DATED, "event_id": Kind.INTEGER}, by=(main,), to=(contact,), nullable=must)
+        return list(proposal(table("events", columns, by=(contact,), to=(main,), nullable=may), contacts).classes)
+
+    first, second = events(main, may=("main_contact_id",))
+    assert first.name == "events"
+    assert lines(first) == [
+        "# contacts: {key: event_id, dependents: {events: {key: main_contact_id, then: block}}}",
+    ]
+    (of_event,) = first.dependents
+    assert of_event.question == "its rows may be records of their own"
+    circle = "rows of {} belong to its rows in turn, in a circle: say `then: detach`, or `then: block`"
+    (of_contact,) = second.dependents
+    assert (of_contact.dependents, of_contact.question) == ((), circle.format("contacts"))
+    contact = references("contacts", "event_id", "events", on_delete="CASCADE")
+    assert lines(events(main, may=("main_contact_id",))[0]) == [
+        "contacts: {key: event_id, dependents: {events: {key: main_contact_id, then: block}}}",
+    ]
+    contact = references("contacts", "event_id", "events")
+    # neither can be without the other: nothing could be put back
+    (of_event,) = events(main, may=())[0].dependents
+    assert (of_event.dependents, of_event.question) == ((), circle.format("events"))
+    # either may be: the schema does not say which belongs to which
+    (of_event,) = events(main, may=("main_contact_id",), must=("event_id",))[0].dependents
+    assert (of_event.dependents, of_event.question) == ((), circle.format("events"))
+
+
 def test_what_belongs_to_a_record_by_its_name_alone_needs_a_decision() -> None:
     (ticket, *_) = proposal(
         table("tickets", {**DATED, "keywords": Kind.TEXT}),
