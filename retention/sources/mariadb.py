@@ -80,6 +80,8 @@ _MYSQL_SETTINGS = {
     # what is told of a table's size is of now, not of yesterday
     "information_schema_stats_expiry": "0",
 }
+#: of a server that speaks the protocol and is something else
+_FOREIGN_SETTINGS = {"wait_timeout": "600"}
 
 #: so many batches may work on one class at a time. A named lock is exclusive: a batch takes one, a hold takes all
 SLOTS = 8
@@ -377,19 +379,19 @@ class MariadbSource(Source):
             foreign = no_mysql(version, comment)
             if foreign is None:
                 _refuse_old(self.name, version, mariadb="mariadb" in version.lower())
-                self._set(session, version)
+                self._set(session, _MARIADB_SETTINGS if "mariadb" in version.lower() else _MYSQL_SETTINGS)
             else:
                 place = self._url.render_as_string(hide_password=False)
-                taken(self, "MySQL", foreign, place, lambda: self._set(session, version))
+                taken(self, "MySQL", foreign, place, lambda: self._set(session, _FOREIGN_SETTINGS))
         except (Refused, SourceFailed):
             session.close()
             raise
         return session
 
-    def _set(self, session: MariadbSession, version: str) -> None:
+    def _set(self, session: MariadbSession, own: dict[str, str]) -> None:
         """Let the session mean what statements rely on."""
         [(session.most,)] = session.rows("SELECT @@max_allowed_packet AS p")
-        settings = _SETTINGS | (_MARIADB_SETTINGS if "mariadb" in version.lower() else _MYSQL_SETTINGS)
+        settings = _SETTINGS | own
         session.execute(f"SET {', '.join(f'SESSION {name} = {value}' for name, value in settings.items())}")
 
     def tables(self) -> list[str]:

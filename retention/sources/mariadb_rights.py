@@ -104,6 +104,15 @@ def mariadb_lacks(session: Session, tables: Sequence[Table], need: Need) -> Iter
             what=f"user {user} may not create temporary tables in database {database}",
             remedy=f"GRANT CREATE TEMPORARY TABLES ON {_quoted(grants.pattern(database))}.* TO {to};",
         )
+    for schema in sorted({str(table.schema) for table in tables}):
+        if not grants.on(
+            "SELECT", schema
+        ):  # the server hides tables, and their references, from who has no right on them
+            yield Lack(
+                what=f"user {user} may not see every table of database {schema}, and one that it does not see may refer to"
+                " the records",
+                remedy=f"GRANT SELECT ON {_quoted(grants.pattern(schema))}.* TO {to};",
+            )
     for table in tables:
         schema = str(table.schema)
         place = f"{_quoted(schema)}.{_quoted(table.bare_name)}"

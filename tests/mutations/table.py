@@ -206,12 +206,12 @@ MUTATIONS = (
     ),
     Mutation(
         promise="P2",
-        name="MariaDB: what is told of references to users with many rights alone",
+        name="MariaDB: a reference of which the user is not told what it does is overlooked",
         file="retention/sources/mariadb_schema.py",
         old="key_column_usage k LEFT JOIN information_schema.referential_constraints r",
         new="key_column_usage k JOIN information_schema.referential_constraints r",
         test="tests/integration/disposition/test_rights.py"
-        "::test_a_role_with_no_more_than_that_sees_what_refers_to_its_records[mysql]",
+        "::test_a_table_of_another_database_that_refers_to_the_records_is_seen[mysql]",
     ),
     Mutation(
         promise="P2",

@@ -33,7 +33,7 @@ def refer(desk: Desk, table: str, column: str, target: str, rest: str = "", then
 @pytest.mark.parametrize(
     "action", ["NO ACTION", "RESTRICT", "CASCADE", "SET NULL", "NO ACTION DEFERRABLE INITIALLY DEFERRED"]
 )
-@pytest.mark.postgresql15
+@pytest.mark.every_server
 def test_a_record_refers_to_a_dependent_of_its_own(desk: Desk, action: str) -> None:
     """As accounts do to their main contact. What the error proposes is what works."""
     main, later = refer(desk, "tickets", "main_comment", "comments", then=f" ON DELETE {action}")

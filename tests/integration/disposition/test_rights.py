@@ -56,7 +56,7 @@ def clerk(owned: Any, server: str) -> Iterator[str]:
         "mysql": (
             [
                 f"CREATE USER {role}",
-                f"GRANT CREATE TEMPORARY TABLES ON `{_escaped(database(owned))}`.* TO {role}",
+                f"GRANT SELECT, CREATE TEMPORARY TABLES ON `{_escaped(database(owned))}`.* TO {role}",
                 *(
                     f"GRANT SELECT, DELETE, INSERT, TRIGGER ON {database(owned)}.{table} TO {role}"
                     for table in owned.tables
@@ -135,21 +135,10 @@ TAKEN = {
         ),
     },
     "mysql": {
-        "to read the table": (
-            "REVOKE SELECT ON {database}.activity_logs FROM {role}",
-            "user {role}@% may not SELECT activity_logs",
-            "GRANT SELECT ON `{database}`.`activity_logs` TO '{role}'@'%';",
-        ),
-        "to read one column": (
-            "REVOKE SELECT ON {database}.activity_logs FROM {role};"
-            "GRANT SELECT (id, account_id, status, amount, tags, created_at, closed_at) ON {database}.activity_logs TO {role}",
-            "user {role}@% may not SELECT activity_logs",
-            "GRANT SELECT ON `{database}`.`activity_logs` TO '{role}'@'%';",
-        ),
-        "to read a dependent": (
-            "REVOKE SELECT ON {database}.activity_comments FROM {role}",
-            "user {role}@% may not SELECT activity_comments",
-            "GRANT SELECT ON `{database}`.`activity_comments` TO '{role}'@'%';",
+        "to read every table, for one that it does not see may refer to the records": (
+            "REVOKE SELECT ON `{pattern}`.* FROM {role}",
+            "user {role}@% may not see every table of database {database}, and one that it does not see may refer to the records",
+            "GRANT SELECT ON `{pattern}`.* TO '{role}'@'%';",
         ),
         "to delete": (
             "REVOKE DELETE ON {database}.activity_logs FROM {role}",
@@ -248,6 +237,25 @@ def test_a_role_with_no_more_than_that_sees_what_refers_to_its_records(owned: An
     assert "comment_files (comment_id) refers to its dependent activity_comments" in caught.value.message
     assert "comment_files: {key: comment_id}" in caught.value.hint
     assert site.everything() == before
+
+
+@pytest.mark.parametrize("server", ["mysql"], indirect=True)
+def test_a_table_of_another_database_that_refers_to_the_records_is_seen(owned: Any, clerk: str) -> None:
+    """Of what it does on deletion the server tells a user nothing who may only read it."""
+    site, other = owned, f"other_{uuid.uuid4().hex[:8]}"
+    site.run_sql(
+        site.url,
+        f"CREATE DATABASE {other}",
+        f"CREATE TABLE {other}.bills (id BIGINT PRIMARY KEY, activity_id BIGINT,"
+        f" FOREIGN KEY (activity_id) REFERENCES {database(site)}.activity_logs (id) ON DELETE CASCADE)",
+        f"GRANT SELECT ON {other}.bills TO {clerk}",
+    )
+    try:
+        with pytest.raises(SchemaUnsafe, match=rf"{other}\.bills \(activity_id\) refers to it"):
+            site.run()
+        assert len(site.ids()) == ROWS
+    finally:
+        site.run_sql(site.url, f"DROP DATABASE {other}")
 
 
 @pytest.mark.parametrize("server", ["postgresql"], indirect=True)
