@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -49,6 +50,11 @@ def _opened_once(table: Temporary, compiler: Any, asfrom: bool = False, **option
 def copy_of(temporary_table: str, place: int) -> str:
     """The name of the copy of a temporary table that the ``place``-th mention of it in a statement reads, from 2 on."""
     return f"{temporary_table}__{place}"
+
+
+def copies_named(temporary_table: str, statement: str) -> set[int]:
+    """The places for which the text of a statement names copies of the temporary table."""
+    return {int(place) for place in re.findall(rf"{re.escape(temporary_table)}__(\d+)", statement)}
 
 
 def name(text: str) -> quoted_name:

@@ -44,7 +44,7 @@ MUTATIONS = (
     Mutation(
         promise="P1",
         name="MariaDB without its named locks",
-        file="retention/sources/mariadb.py",
+        file="retention/sources/mariadb_session.py",
         old="            slots = random.sample(range(SLOTS), SLOTS)\n",
         new="            continue\n",
         test=f"{_STOPPED}[mysql]",

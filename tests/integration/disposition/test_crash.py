@@ -19,7 +19,7 @@ from retention.disposition.run import begin, perform, unfinished
 from retention.errors import InDoubt, RetentionError, SourceFailed
 from retention.ledger.batches import BatchState
 from retention.sources.adbc import AdbcSession
-from retention.sources.mariadb import MariadbSession
+from retention.sources.mariadb_session import MariadbSession
 
 #: more than one window of due records
 ROWS = 20_000

@@ -16,7 +16,7 @@ from retention.disposition.job import Disposed
 from retention.errors import ArchiveFailed, ControlFailed, Refused, SchemaUnsafe, SourceFailed
 from retention.ledger import batches
 from retention.sources import statements
-from retention.sources.mariadb import MariadbSession
+from retention.sources.mariadb_session import MariadbSession
 from retention.sources.postgresql import PostgresqlSession
 from retention.sources.read import Widen
 from retention.sources.source import SourceBusy

@@ -24,7 +24,7 @@ from retention.sources.bind import bind
 from retention.sources.bound_class import BoundClass
 from retention.sources.conditions import condition_sql
 from retention.sources.drift import refuse_drift
-from retention.sources.mariadb import SLOTS
+from retention.sources.mariadb_session import SLOTS
 from retention.sources.open import open_source
 from retention.sources.read import read_rows
 from retention.sources.record import read_records

@@ -12,6 +12,7 @@ import pytest
 
 from retention.config import SourceConfig
 from retention.errors import InputError, SourceFailed, UnsupportedDatabase
+from retention.sources import mariadb
 from retention.sources.open import open_source
 from retention.sources.source import Outcome, Session, Source, SourceBusy, fence_key
 from retention.sources.sqlite import SqliteSource
@@ -188,6 +189,26 @@ def test_a_lock_that_is_not_granted_is_tried_again(postgres: Source, sessions: S
     with pytest.raises(SourceBusy):
         other.execute("DELETE FROM t")
     assert time.monotonic() - started < 5
+
+
+def test_what_a_suspended_session_had_locked_in_mysql_is_let_go(
+    mysql: Source, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MySQL ends no transaction that stands still, as the others do; it ends a session that is silent."""
+    assert mariadb._MYSQL_SETTINGS["wait_timeout"] == "600"
+    monkeypatch.setitem(mariadb._MYSQL_SETTINGS, "wait_timeout", "1")
+    suspended = sessions(mysql)
+    suspended.execute("CREATE TABLE logs (id integer PRIMARY KEY)")
+    suspended.execute("INSERT INTO logs VALUES (1)")
+    suspended.begin(write=True)
+    suspended.share_fence(["crm.logs"])
+    suspended.execute("DELETE FROM logs")
+    monkeypatch.undo()
+    other = sessions(mysql)
+    other.pass_fence(["crm.logs"])  # it waits for that
+    assert other.execute("UPDATE logs SET id = 2") == 1
+    with pytest.raises(SourceFailed):
+        suspended.commit()
 
 
 def test_a_missing_file_is_an_error_and_is_not_made(tmp_path: Path) -> None:

@@ -15,9 +15,8 @@ import pytest
 from retention.config import SourceConfig
 from retention.errors import SourceFailed, UnsupportedDatabase
 from retention.ledger.control import Control
-from retention.sources import mariadb as mariadb_source
-from retention.sources import trial
-from retention.sources.mariadb import MariadbSession
+from retention.sources import mariadb_session, trial
+from retention.sources.mariadb_session import MariadbSession
 from retention.sources.open import open_source
 from retention.sources.postgresql import PostgresqlSession
 from retention.sources.source import Outcome, Source
@@ -329,8 +328,8 @@ def _count_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _lose_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    chunks = mariadb_source.chunks
-    monkeypatch.setattr(mariadb_source, "chunks", lambda rows: chunks(rows.slice(1)))
+    chunks = mariadb_session.chunks
+    monkeypatch.setattr(mariadb_session, "chunks", lambda rows: chunks(rows.slice(1)))
 
 
 @pytest.mark.parametrize(
