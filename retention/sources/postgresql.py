@@ -139,6 +139,12 @@ class PostgresqlSession(AdbcSession):
     def _oid(self, table: Table) -> str:
         return f"{self._source.text(_regclass(self._source, table))}::regclass"
 
+    def commit(self) -> None:
+        # COMMIT of a transaction in which something failed unnoticed is a rollback without a word; a reading tells
+        if not self._spoilt:
+            self.rows("SELECT 1")
+        super().commit()
+
     def share_fence(self, addresses: Sequence[str]) -> None:
         for address in names(addresses):
             # read to its end: of an error, as a wait that was too long is, the driver tells only who reads

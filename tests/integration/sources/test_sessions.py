@@ -47,6 +47,18 @@ def test_a_transaction_in_which_something_failed_cannot_be_committed(source: Sou
     assert session.rows("SELECT id FROM t") == []
 
 
+def test_a_transaction_in_which_something_failed_unnoticed_cannot_be_committed(
+    postgres: Source, sessions: Sessions
+) -> None:
+    """The driver tells of an error in what is selected only who reads; COMMIT would then roll back without a word."""
+    session = sessions(postgres)
+    session.begin(write=True)
+    session.execute("CREATE TABLE logs (id integer PRIMARY KEY)")
+    session.execute("SELECT 1 / (random()::integer * 0)")
+    with pytest.raises(SourceFailed):
+        session.commit()
+
+
 @pytest.mark.every_server
 def test_a_fence_is_passed_only_when_those_who_share_it_have_ended(source: Source, sessions: Sessions) -> None:
     deleting, placing = sessions(source), sessions(source)
