@@ -95,6 +95,7 @@ def test_each_step_as_an_error_or_a_lost_answer(
     each_as_an_error(case, some)
 
 
+@pytest.mark.every_server
 def test_each_step_as_a_kill(
     case: Callable[[], Any], commands: Commands, some: Callable[[list[str]], list[str]]
 ) -> None:

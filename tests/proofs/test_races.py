@@ -134,6 +134,7 @@ def everything_at_each_step(
     return reached
 
 
+@pytest.mark.every_server
 def test_a_hold_placed_while_the_clean_up_is_stopped_at_each_step(case: Callable[[], Any], commands: Commands) -> None:
     def between(places: list[str]) -> list[str]:
         """The named steps of a batch, and each statement of it."""
@@ -236,6 +237,7 @@ def many(site: Any, commands: Commands, seed: int, count: int) -> str:
     return f"seeds {seed} to {seed + cases - 1}: {holds} holds placed beside {cases} projects' clean-ups"
 
 
+@pytest.mark.every_server
 def test_holds_at_random_moments(site: Any, commands: Commands, soak_seed: int) -> None:
     many(site, commands, soak_seed, 10 if site.dialect == "mysql" else 20)
 

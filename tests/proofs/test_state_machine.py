@@ -259,6 +259,7 @@ def _machine(site: Any, commands: Commands, examples: int, steps: int, first: in
     )
 
 
+@pytest.mark.every_server
 def test_any_sequence_of_operations(plain_site: Any, commands: Commands) -> None:
     _machine(plain_site, commands, 8 if plain_site.dialect == "sqlite" else 2, 12)
 

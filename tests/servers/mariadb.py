@@ -65,6 +65,7 @@ class MariadbServer:
         user = ("--user=root",) if os.getuid() == 0 else ()
         words = [str(_program("mariadb-install-db")), "--no-defaults", f"--datadir={self.folder}", *user]
         words += ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]
+        words.append(f"--tmpdir={self.folder.parent}")  # see `start`
         subprocess.run(words, check=True, capture_output=True)
 
     def _program(self) -> list[str]:

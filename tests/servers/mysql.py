@@ -28,7 +28,7 @@ class MysqlServer(MariadbServer):
     def _make(self) -> None:
         users = self.folder.with_suffix(".sql")
         users.write_text(f"CREATE USER {_ROOT}; GRANT ALL ON *.* TO {_ROOT} WITH GRANT OPTION;\n")
-        words = [*self._program(), "--initialize-insecure", f"--init-file={users}"]
+        words = [*self._program(), "--initialize-insecure", f"--init-file={users}", f"--tmpdir={self.folder.parent}"]
         subprocess.run(words, check=True, capture_output=True)
         users.unlink()
 
