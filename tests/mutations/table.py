@@ -47,7 +47,32 @@ MUTATIONS = (
         file="retention/sources/mariadb_session.py",
         old="            slots = random.sample(range(SLOTS), SLOTS)\n",
         new="            continue\n",
-        test=f"{_STOPPED}[mysql]",
+        test=f"{_STOPPED}[mariadb]",
+    ),
+    Mutation(
+        promise="P1",
+        name="PostgreSQL: a hold that waited too long for a batch is in force all the same",
+        file="retention/sources/postgresql.py",
+        old='self.rows(f"SELECT pg_advisory_xact_lock({fence_key(address)})::text")',
+        new='self.execute(f"SELECT pg_advisory_xact_lock({fence_key(address)})::text")',
+        test="tests/integration/sources/test_sessions.py::test_a_fence_that_is_not_free_in_time_is_not_passed[postgresql]",
+    ),
+    Mutation(
+        promise="P1",
+        name="the columns of held keys bear the names of the key, which may be that of the hold",
+        file="retention/sources/predicate.py",
+        old='return (*(f"key_{place}" for place in range(len(bound.record_class.key))), "hold")',
+        new='return (*bound.record_class.key, "hold")',
+        test="tests/integration/disposition/test_keys.py::test_a_key_of_any_name_is_held[sqlite-hold]",
+    ),
+    Mutation(
+        promise="P6",
+        name="PostgreSQL: COMMIT rolls back without a word",
+        file="retention/sources/postgresql.py",
+        old='self.rows("SELECT 1")',
+        new="pass",
+        test="tests/integration/sources/test_sessions.py"
+        "::test_a_transaction_in_which_something_failed_unnoticed_cannot_be_committed",
     ),
     Mutation(
         promise="P1",
@@ -154,7 +179,7 @@ MUTATIONS = (
         file="retention/sources/order.py",
         old="[one for one in _within(bound) if one.loose]",
         new="[]",
-        test=f"{_CIRCLES}::test_rows_of_one_table_refer_to_one_another_in_any_order[mysql]",
+        test=f"{_CIRCLES}::test_rows_of_one_table_refer_to_one_another_in_any_order[mariadb]",
     ),
     Mutation(
         promise="P2",
