@@ -45,7 +45,7 @@ from retention.sources import mariadb, postgresql
 from tests.integration.disposition.conftest import _make as make_site
 from tests.proofs.cases import LONG_NOTES, ROWS
 from tests.proofs.commands import Commands
-from tests.servers.mariadb import MariadbServer, connect, numbers
+from tests.servers.mariadb import MariadbServer, connect, numbers, require
 
 RUN = ("run", "service-notes", "--yes", "--as-of", "2026-10-01")
 
@@ -382,8 +382,8 @@ def own_postgresql() -> Iterator[OwnPostgres]:
 
 
 @pytest.fixture(scope="module")
-def own_mysql(mariadb_server: MariadbServer) -> Iterator[OwnMariadb]:
-    """After the one that all share, which says what to do where MariaDB is not installed."""
+def own_mysql() -> Iterator[OwnMariadb]:
+    require()
     server = OwnMariadb()
     yield server
     server.remove()
