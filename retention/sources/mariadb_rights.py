@@ -105,9 +105,8 @@ def mariadb_lacks(session: Session, tables: Sequence[Table], need: Need) -> Iter
             remedy=f"GRANT CREATE TEMPORARY TABLES ON {_quoted(grants.pattern(database))}.* TO {to};",
         )
     for schema in sorted({str(table.schema) for table in tables}):
-        if not grants.on(
-            "SELECT", schema
-        ):  # the server hides tables, and their references, from who has no right on them
+        # the server hides tables, and their references, from who has no right on them
+        if not grants.on("SELECT", schema):
             yield Lack(
                 what=f"user {user} may not see every table of database {schema}, and one that it does not see may refer to"
                 " the records",

@@ -192,19 +192,17 @@ class _Held:
     def parts(self, bound: BoundClass, path: tuple[str, ...], *, above: frozenset[str]) -> Iterator[Bool]:
         """What holds a record of ``bound``. ``path``: the classes from which the walk came; a class comes twice at most
         (a record, its parent, its siblings). ``above``: the classes from which it came down, and need not climb back."""
-        named = [
-            one
-            for one in self.holds
-            if isinstance(one.scope, Keys)
-            and one.scope.records == bound.address
-            and one.first_day is one.last_day is None
-        ]
-        if named:  # there may be hundreds: one look-up for all of them
-            yield _among_keys(bound, named)
-        for hold in (one for one in self.holds if one not in named):
+        named: list[Hold] = []
+        for hold in self.holds:
+            if isinstance(hold.scope, Keys) and hold.first_day is hold.last_day is None:
+                if hold.scope.records == bound.address:
+                    named.append(hold)
+                continue
             covered = _covers(bound, hold, self.zone)
             if covered is not None:
                 yield all_of([covered, *_on_days(bound, hold, self.zone)])
+        if named:  # there may be hundreds: one look-up for all of them
+            yield _among_keys(bound, named)
         for address, other in self.classes.items():
             if path.count(address) > 1:
                 continue
