@@ -17,7 +17,7 @@ from retention.sources.bound_class import BoundClass
 from retention.sources.column_entry import ColumnEntry
 from retention.sources.order import Closing, closings
 from retention.sources.read import read_rows
-from retention.sources.restored import close_restored, count_astray, insert_restored
+from retention.sources.restored import count_astray, insert_restored, refer_restored
 from retention.sources.table import Table
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def close_circles(session: Session, bound: BoundClass, back: Sequence[Returned])
                     hint=f"restore the records with which those rows of {each.target.name} went first, or together with"
                     " these",
                 )
-        session.execute(close_restored(bound, one.table, closing[0].key, sorted(columns), entries))
+        session.execute(refer_restored(bound, one.table, closing[0].key, sorted(columns), entries))
 
 
 def compare(session: Session, bound: BoundClass, back: Returned, every: Sequence[Returned]) -> None:

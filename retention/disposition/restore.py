@@ -28,7 +28,7 @@ from retention.sources.bound_dependent import BoundDependent
 from retention.sources.keys import key_from_text, key_text
 from retention.sources.order import closings
 from retention.sources.presence import as_written, load_keys
-from retention.sources.restored import attach_restored
+from retention.sources.restored import refer_restored
 from retention.sources.rights import Need, refuse_without
 
 if TYPE_CHECKING:
@@ -278,9 +278,9 @@ def _restore_batch(
 
 def _attach(session: Session, bound: BoundClass, dependent: BoundDependent, file: FileEntry, rows: pa.Table) -> int:
     """Let the detached rows that are still there and refer to nothing refer to their record again; returns how many."""
-    for name in (statements.RESTORED, statements.DETACHED):
-        session.load_temporary(name, rows)
-    return session.execute(attach_restored(bound, dependent, file.columns))
+    session.load_temporary(statements.RESTORED, rows)
+    table = dependent.table
+    return session.execute(refer_restored(bound, table, table.primary_key, dependent.key, file.columns))
 
 
 def _in_order(bound: BoundClass, files: Sequence[FileEntry]) -> list[tuple[BoundDependent, FileEntry]]:

@@ -9,13 +9,12 @@ import sqlalchemy as sa
 
 from retention.sources import mariadb_types
 from retention.sources.bound_class import BoundClass
-from retention.sources.bound_dependent import BoundDependent, exists
+from retention.sources.bound_dependent import exists
 from retention.sources.column_entry import ColumnEntry
-from retention.sources.keys import row_value
 from retention.sources.order import Closing
 from retention.sources.source import Source
 from retention.sources.sql import Bool, Declared, all_of, name, raw, rows_of, string, temporary
-from retention.sources.statements import DETACHED, RESTORED
+from retention.sources.statements import RESTORED
 from retention.sources.table import Column, Table
 
 
@@ -23,7 +22,7 @@ def insert_restored(source: Source, table: Table, entries: Sequence[ColumnEntry]
     """Inserts the rows of the temporary table RESTORED, whose columns are those of ``entries``, into ``table``.
 
     Columns are mapped by name; the caller leaves out entries that today's table does not have. Those of ``empty`` are null
-    until `close_restored` sets them. Generated columns compute themselves anew. Identity columns keep the archived value.
+    until `refer_restored` sets them. Generated columns compute themselves anew. Identity columns keep the archived value.
     """
     placed = [(one, entry) for entry in entries if (one := table.column(entry.name)) is not None and not one.generated]
     archived = temporary(source.dialect.name, RESTORED, [entry.name for entry in entries])
@@ -37,13 +36,14 @@ def insert_restored(source: Source, table: Table, entries: Sequence[ColumnEntry]
     return f"INSERT INTO {_place(source, table)} ({columns}){overriding} {select}"
 
 
-def close_restored(
+def refer_restored(
     bound: BoundClass, table: Table, key: Sequence[str], columns: Sequence[str], entries: Sequence[ColumnEntry]
 ) -> sa.Update:
-    """Sets the columns that `insert_restored` left empty, in the rows whose keys the temporary table RESTORED has."""
+    """Lets rows refer again as the temporary table RESTORED says: those whose keys stand there, and that refer to nothing
+    now, because `insert_restored` left the columns empty or because they were detached."""
     rows, value = rows_of(table), _Values(bound, table, entries)
     setting = sa.update(rows).values({rows.c[one]: value(one) for one in columns})
-    return setting.where(*(rows.c[one] == value(one) for one in key))
+    return setting.where(*(rows.c[one] == value(one) for one in key), *(rows.c[one].is_(None) for one in columns))
 
 
 def count_astray(bound: BoundClass, closing: Closing, entries: Sequence[ColumnEntry]) -> sa.Select[Any]:
@@ -65,30 +65,6 @@ class _Values:
 
     def __call__(self, one: str) -> sa.ColumnElement[Any]:
         return _value(self._source, self._described[one], self._stood[one], self.archived.c[one])
-
-
-def attach_restored(bound: BoundClass, dependent: BoundDependent, entries: Sequence[ColumnEntry]) -> sa.Update:
-    """Lets the dependent's rows refer again to what the temporary tables RESTORED and DETACHED say, which hold the same:
-    those whose keys stand there, and that refer to nothing now."""
-    key, described = dependent.table.primary_key, {one.name: one for one in dependent.table.columns}
-    stood = {entry.name: entry for entry in entries}
-    tables = {one: temporary(bound.dialect, one, stood) for one in (RESTORED, DETACHED)}
-
-    def value(table: str, one: str) -> sa.ColumnElement[Any]:
-        return _value(bound.source, described[one], stood[one], tables[table].c[one])
-
-    restored, detached = tables[RESTORED], tables[DETACHED]
-    same = sa.and_(*(value(RESTORED, one) == dependent.rows.c[one] for one in key))
-    values = {
-        column: sa.select(value(RESTORED, column.name)).select_from(restored).where(same).correlate_except(restored)
-        for column in dependent.refers
-    }
-    there = sa.select(*(value(DETACHED, one) for one in key)).select_from(detached)
-    among = row_value([dependent.rows.c[one] for one in key]).in_(there)
-    rows = dependent.rows
-    assert isinstance(rows, sa.TableClause), "what blocks alone stands under an alias"
-    attaching = sa.update(rows).values({column: found.scalar_subquery() for column, found in values.items()})
-    return attaching.where(among, *(one.is_(None) for one in dependent.refers))
 
 
 def _value(source: Source, one: Column, entry: ColumnEntry, archived: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:

@@ -44,7 +44,6 @@ KEYS = "retention_keys"
 #: the column of KEYS that numbers them, where their order matters
 PLACE = "retention_place"
 RESTORED = "retention_restored"
-DETACHED = "retention_detached"
 
 
 def count(bound: BoundClass, condition: Bool) -> sa.Select[Any]:
