@@ -227,7 +227,7 @@ def test_one_that_is_away_during_the_trial_has_not_failed_it(odd: Odd, monkeypat
 def _no_connection(*_: object, **__: object) -> None:
     from adbc_driver_manager import OperationalError
 
-    raise OperationalError("could not connect", status_code=0)  # type: ignore[arg-type]
+    raise OperationalError("could not connect", status_code=0)
 
 
 def test_a_job_and_the_doctor_on_one_that_was_taken(
