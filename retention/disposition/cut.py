@@ -68,7 +68,7 @@ def cut(
     """
     if window.rows is not None:
         return _locked(session, bound, condition, window.after, window.rows, encode)
-    if bound.source.streams_deleted and not bound.dependents:
+    if bound.source.streams_deleted and not bound.changed:
         return _streamed(session, bound, condition, window, wide, encode)
     return _selected(session, bound, condition, window, encode)
 
@@ -155,7 +155,7 @@ def _locked(
     """
     noted: int | None = None
     locks_rows = bound.dialect == "mysql"
-    if bound.dependents or locks_rows:
+    if bound.changed or locks_rows:
         for statement in statements.keep_batch_keys(bound, condition, after=after, rows=rows):
             noted = session.execute(statement)
         build = statements.select_batch(bound)

@@ -403,6 +403,24 @@ def test_detached_rows_stay_and_are_attached_again(desk: Desk, action: str) -> N
     assert desk.findings() == []
 
 
+@pytest.mark.parametrize("action", ["NO ACTION", "SET NULL", "CASCADE"])
+@pytest.mark.every_server
+def test_rows_are_detached_where_nothing_goes_with_the_record(desk: Desk, action: str) -> None:
+    desk.sql(
+        tickets(),
+        f"CREATE TABLE audit_rows (id INTEGER PRIMARY KEY, ticket_id INTEGER REFERENCES tickets (id) ON DELETE {action})",
+        f"INSERT INTO tickets VALUES (1, {OLD}), (2, {YOUNG})",
+        "INSERT INTO audit_rows VALUES (10, 1), (20, 2)",
+    )
+    desk.declare("audit_rows: {key: ticket_id, then: detach}")
+    before = everything(desk, "tickets", "audit_rows")
+    assert desk.run().deleted == 1
+    assert desk.rows("SELECT id, ticket_id FROM audit_rows ORDER BY id") == [(10, None), (20, 2)]
+    assert desk.archived() == {"tickets": 1, "audit_rows": 1}
+    desk.restore()
+    assert everything(desk, "tickets", "audit_rows") == before
+
+
 def test_a_hold_on_a_row_that_would_be_detached_keeps_the_record(desk: Desk) -> None:
     """Detaching changes the row: what is held stays as it is."""
     desk.sql(*(statement.format(action="SET NULL") for statement in AUDITED))
