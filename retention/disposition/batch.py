@@ -21,7 +21,7 @@ from retention.archive.manifest import BatchFacts
 from retention.archive.write import Part, Written, discard, write_batch
 from retention.disposition.archived_values import key_texts
 from retention.disposition.clock import refuse_early
-from retention.disposition.cut import Cut, cut, key_range
+from retention.disposition.cut import Cut, cut, key_range, referred_meanwhile
 from retention.disposition.held import HeldView, read_holds, refuse_unconfirmed
 from retention.disposition.job import Disposed, Job, Window
 from retention.disposition.lock import lock_copies
@@ -93,7 +93,7 @@ def _dispose(lane: Lane, window: Window, batch_id: str, tell: Tell) -> Disposed:
     number = next(job.numbers)
     session.begin(write=True)
     try:
-        session.keep_definitions(job.bound.tables)
+        session.keep_definitions(job.bound.tables, [one.table for one in job.bound.shared])
         session.share_fence(list(job.engine.kin(job.bound.address)))
         failpoint("batch.after-fence")
         holds = read_holds(job.engine)
@@ -126,7 +126,8 @@ def _dispose(lane: Lane, window: Window, batch_id: str, tell: Tell) -> Disposed:
     disposed = Disposed(rows=taken.rows, dependent_rows=taken.dependent_rows, bytes=taken.bytes, until=taken.until)
     try:
         failpoint("batch.before-commit")
-        session.commit()
+        with referred_meanwhile():
+            session.commit()
         failpoint("batch.after-commit")
     except Exception:
         # The answer to COMMIT did not arrive: it may have happened. Only the source can tell.

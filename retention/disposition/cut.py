@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -131,7 +132,8 @@ def _selected(
         for dependent in bound.changed
     ]
     encode(parts)
-    [counts] = session.rows(statements.delete_with_dependents(bound, condition, after=after, until=until))
+    with referred_meanwhile():
+        [counts] = session.rows(statements.delete_with_dependents(bound, condition, after=after, until=until))
     for part, deleted in zip(parts, counts, strict=True):
         _agree(part.table, part.rows.num_rows, int(deleted))
     return Cut(parts=tuple(parts))
@@ -156,8 +158,8 @@ def _locked(
     noted: int | None = None
     locks_rows = bound.dialect == "mysql"
     if bound.changed or locks_rows:
-        for statement in statements.keep_batch_keys(bound, condition, after=after, rows=rows):
-            noted = session.execute(statement)
+        chosen = statements.batch_keys(bound, condition, after=after, rows=rows)
+        noted = session.keep_temporary(statements.BATCH_KEYS, chosen, bound.record_class.key)
         build = statements.select_batch(bound)
     else:
         build = statements.select_due(bound, condition, after=after, until=None, rows=rows)
@@ -167,10 +169,11 @@ def _locked(
     if parts[0].rows.num_rows == 0:
         return Cut(parts=tuple(parts))
     until = last_key(parts[0])
-    parts += [
-        _dependent_part(session, bound, dependent, statements.select_batch_dependents(bound, dependent))
-        for dependent in bound.changed
-    ]
+    for dependent in bound.changed:
+        if dependent.shared and locks_rows:
+            session.rows(statements.lock_shared(bound, dependent))
+        build = statements.select_batch_dependents(bound, dependent)
+        parts.append(_dependent_part(session, bound, dependent, build))
     encode(parts)
     deleting = statements.delete_due(bound, condition, after=after, until=until)
     changes: list[tuple[Part, Executable]] = [(parts[0], deleting)]
@@ -190,6 +193,20 @@ def _dependent_part(session: Session, bound: BoundClass, dependent: BoundDepende
     if detached:  # its rows stay: what they referred to is all that is lost
         table = replace(table, columns=tuple(one for one in table.columns if one.name in (*key, *dependent.key)))
     return replace(_part(table, key, read_rows(session, bound.source, table, build)), detached=detached)
+
+
+@contextlib.contextmanager
+def referred_meanwhile() -> Iterator[None]:
+    """Raises SourceBusy where the source refuses to let rows go to which something refers. Every reference is declared and
+    went first, so that this one has come since the rows were looked at; the next attempt sees it."""
+    try:
+        yield
+    except SourceFailed as error:
+        if getattr(error, "sqlstate", None) != "23503":  # PostgreSQL's foreign_key_violation
+            raise
+        raise SourceBusy(
+            f"{error.message}: a row that refers to what goes came meanwhile", hint="it is tried again"
+        ) from error
 
 
 def _changed(table: str) -> SourceBusy:

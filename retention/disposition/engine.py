@@ -194,7 +194,7 @@ class Engine:
             if any(
                 self.bound(child.address).table.is_named(dependent.table)
                 for dependent, _ in every(parent.dependents)
-                if dependent.then is Then.DELETE
+                if dependent.then in (Then.DELETE, Then.LAST)
             )
         ]
         rules: tuple[Policy | LegalBound, ...] = (*self.project.policies.policies, *self.project.policies.bounds)
@@ -204,7 +204,7 @@ class Engine:
                 message=f'the rows of "{child.address}" go with the records of "{parent.address}", '
                 "so a rule of their own cannot keep them",
                 remedy=f'leave this rule out, or say `then: block` in the dependents of "{parent.address}": a record'
-                " stays while it has such rows",
+                " stays while it has such rows (of rows that it shares with others: take them out of its dependents)",
             )
             for child, parent in pairs
             for rule in rules
@@ -215,9 +215,9 @@ class Engine:
 def _refuse_unchangeable(bound: BoundClass) -> None:
     """Raise RightMissing where the source's role may not delete the class's rows and what goes with them, or not detach
     what is to be detached."""
-    refuse_without(bound.source, bound.tables_of(Then.DELETE), Need.DELETE)
-    if bound.tables_of(Then.DETACH):
-        refuse_without(bound.source, bound.tables_of(Then.DETACH), Need.UPDATE)
+    refuse_without(bound.source, bound.leaving, Need.DELETE)
+    if bound.detached:
+        refuse_without(bound.source, bound.detached, Need.UPDATE)
 
 
 def _problem(mark: Mark, error: RetentionError, *, what: str = "") -> Problem:

@@ -25,8 +25,9 @@ def execute(job: Job, windows: Windows) -> None:
     Raises the first error of any lane, after the other lanes have ended their batch.
     """
     failed = threading.Event()
-    with ThreadPoolExecutor(max_workers=job.source.in_flight, thread_name_prefix="lane") as pool:
-        lanes = [pool.submit(carried(_work), job, windows, failed) for _ in range(job.source.in_flight)]
+    count = 1 if job.bound.shared else job.source.in_flight  # batches that share rows go on one at a time
+    with ThreadPoolExecutor(max_workers=count, thread_name_prefix="lane") as pool:
+        lanes = [pool.submit(carried(_work), job, windows, failed) for _ in range(count)]
         for lane in as_completed(lanes):
             if lane.exception() is not None:
                 failed.set()

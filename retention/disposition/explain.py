@@ -17,7 +17,6 @@ from retention.holds.scope import Key
 from retention.policy.calendar import day_start, local_day
 from retention.policy.clock import Moment
 from retention.policy.decide import Decision, Fate, Record, decide, expires_of
-from retention.policy.dependent import Then
 from retention.policy.policy import Retain
 from retention.sources import statements
 from retention.sources.bound_class import BoundClass
@@ -113,10 +112,9 @@ def _group(engine: Engine, session: Session, bound: BoundClass, record: Record) 
 
 def _blocked_by(session: Session, bound: BoundClass, key: Key) -> dict[str, int]:
     found: Counter[str] = Counter()
-    for dependent in bound.declared:
-        if dependent.then is Then.BLOCK:
-            [(rows,)] = session.rows(statements.count_blocking(bound, dependent, key))
-            found[dependent.table.name] += int(rows)
+    for dependent in bound.blocking:
+        [(rows,)] = session.rows(statements.count_blocking(bound, dependent, key))
+        found[dependent.table.name] += int(rows)
     return {table: rows for table, rows in found.items() if rows}
 
 

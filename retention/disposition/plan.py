@@ -174,8 +174,8 @@ class _Counter:
             kept_by=_sums(_reasons(counted, Fate.KEPT_BY_OTHER)),
             held_by=_sums(_reasons(counted, Fate.HELD)),
             blocked_by=_sums(_reasons(counted, Fate.BLOCKED)),
-            dependents=self._dependents(condition, Then.DELETE) if gone else {},
-            detached=self._dependents(condition, Then.DETACH) if gone else {},
+            dependents=self._dependents(condition, detached=False) if gone else {},
+            detached=self._dependents(condition, detached=True) if gone else {},
             unmatched=unmatched,
             unreadable_tags=sum(one.records for one in counted if one.unreadable),
             limits=self._limits(policy, gone, total),
@@ -188,10 +188,10 @@ class _Counter:
         statement = statements.due_by_tag(self._bound, condition, self._policies)
         return {} if statement is None else _sums((tag, int(count)) for tag, count in self._session.rows(statement))
 
-    def _dependents(self, condition: ColumnElement[bool], then: Then) -> dict[str, int]:
+    def _dependents(self, condition: ColumnElement[bool], *, detached: bool) -> dict[str, int]:
         found: dict[str, int] = {}
         for dependent in self._bound.changed:
-            if dependent.then is then:
+            if (dependent.then is Then.DETACH) is detached:
                 [(count,)] = self._session.rows(statements.count_dependents(self._bound, dependent, condition))
                 found[dependent.table.name] = int(count)
         return found

@@ -15,7 +15,7 @@ from retention.archive.verify import verify_batch
 from retention.disposition import holding
 from retention.disposition.archived import expected, read_manifest
 from retention.disposition.archived_values import key_texts, loosely
-from retention.disposition.put_back import Returned, close_circles, compare, insert
+from retention.disposition.put_back import Returned, absent, close_circles, compare, insert
 from retention.errors import EvidenceBroken, Failed, InputError, NotFound
 from retention.failpoint import failpoint
 from retention.holds.scope import Keys
@@ -26,7 +26,7 @@ from retention.sources import statements
 from retention.sources.bound_class import BoundClass
 from retention.sources.bound_dependent import BoundDependent
 from retention.sources.keys import key_from_text, key_text
-from retention.sources.order import closings
+from retention.sources.order import closings, put_back_order
 from retention.sources.presence import as_written, load_keys
 from retention.sources.restored import refer_restored
 from retention.sources.rights import Need, refuse_without
@@ -147,7 +147,7 @@ def _restore_class(engine: Engine, bound: BoundClass, chosen: list[Chosen], reas
     )
     if not keys:
         return total
-    refuse_without(bound.source, bound.tables_of(Then.DELETE), Need.INSERT)
+    refuse_without(bound.source, bound.leaving, Need.INSERT)
     if closing := {one.table.name: one.table for one in closings(bound)}:
         refuse_without(bound.source, list(closing.values()), Need.UPDATE)
     placed = holding.place(
@@ -235,8 +235,6 @@ def _restore_batch(
     try:
         session.begin(write=True)
         load_keys(session, bound, [key_from_text(bound, text) for text in texts])
-        back = [Returned(table=bound.table, file=root, rows=rows, build=statements.select_by_keys(bound))]
-        insert(session, bound, back[0])
         came: dict[BoundDependent | None, tuple[FileEntry, pa.Table, pa.Table]] = {
             None: (root, rows, rows if rows.num_rows == root.rows else rows_of(store, root))
         }
@@ -246,13 +244,24 @@ def _restore_batch(
             if mine.num_rows < archived.num_rows and rows.num_rows == root.rows:
                 raise _declared_otherwise(bound, file.table)
             came[dependent] = file, mine, archived
-            if mine.num_rows and file.detached:
-                attached += _attach(session, bound, dependent, file, mine)
-            elif mine.num_rows:
-                build = statements.select_dependents_by_keys(bound, dependent)
-                back.append(Returned(table=dependent.table, file=file, rows=mine, build=build))
-                insert(session, bound, back[-1])
-                dependent_rows += int(mine.num_rows)
+        back: list[Returned] = []
+        for part in put_back_order(bound):
+            if part not in came or came[part][1].num_rows == 0:
+                continue
+            file, mine, _ = came[part]
+            table = bound.table if part is None else part.table
+            build = (
+                statements.select_by_keys(bound) if part is None else statements.select_dependents_by_keys(bound, part)
+            )
+            returned = Returned(table=table, file=file, rows=mine, build=build)
+            if part is not None and part.shared:
+                returned = absent(session, bound, part, returned)
+            insert(session, bound, returned)
+            back.append(returned)
+            dependent_rows += 0 if part is None else int(returned.rows.num_rows)
+        for part, (file, mine, _) in came.items():
+            if part is not None and file.detached and mine.num_rows:
+                attached += _attach(session, bound, part, file, mine)
         close_circles(session, bound, back)
         for one in back:  # last, so that what a trigger did to it when other rows came is seen as well
             compare(session, bound, one, back)

@@ -275,7 +275,7 @@ def _ends(engine: Engine, policy: Policy, plan: PolicyPlan) -> list[Key]:
     """Where to cut the class's keys, so that several workers share the run; nowhere where the source has one writer."""
     bound = engine.checked(policy.records)
     count = min(-(-plan.matched // SHARD_RECORDS), MOST_SHARDS)
-    if bound.source.one_writer or count < 2:
+    if bound.source.one_writer or bound.shared or count < 2:
         return []
     step = -(-(plan.matched + plan.unmatched) // count)
     ends: list[Key] = []

@@ -15,6 +15,8 @@ class Then(Enum):
 
     #: they go with it
     DELETE = "archive and delete"
+    #: the record refers to them, or what goes with it does, as others may: they go with the last that does
+    LAST = "archive and delete with the last"
     #: it does not go while there are any
     BLOCK = "block"
     #: they stay, and refer to nothing from then on
@@ -23,12 +25,14 @@ class Then(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Dependent:
-    """A table whose rows refer to a record, or to a row of the dependent under which this one is declared."""
+    """A table whose rows refer to a record, or to a row of the dependent under which this one is declared; or, shared
+    between records, are referred to by it (`Then.LAST`)."""
 
     table: str
-    #: the columns that refer, in the order of those that they refer to
+    #: the columns that refer, in the order of those that they refer to; where rows are shared, those that are referred to
     key: tuple[str, ...]
-    #: the columns that they refer to; None: the key of the class, or the primary key of the dependent above
+    #: the columns that they refer to; None: the key of the class, or the primary key of the dependent above. Where rows
+    #: are shared, the columns that refer to them
     of: tuple[str, ...] | None = None
     #: which rows refer there at all, where the table's rows refer to several tables (polymorphic children)
     when: Condition | None = None

@@ -36,7 +36,9 @@ def _dependent(form: Form, node: Node, table: str) -> Dependent:
     what = f'the dependent "{table}"'
     entries = form.block(node, what, required=_REQUIRED, optional=_OPTIONAL) or {}
     then = _then(form, entries)
-    if "dependents" in entries and then is not Then.DELETE:
+    if then is Then.LAST:
+        _read_shared(form, entries, node, what)
+    if "dependents" in entries and then not in (Then.DELETE, Then.LAST):
         form.refuse(
             entries["dependents"].mark,
             f'{what} has dependents of its own, and its rows stay ("then: {then.value}")',
@@ -51,6 +53,22 @@ def _dependent(form: Form, node: Node, table: str) -> Dependent:
         dependents=read_dependents(form, entries["dependents"]) if "dependents" in entries else (),
         mark=node.mark,
     )
+
+
+def _read_shared(form: Form, entries: Mapping[str, Node], node: Node, what: str) -> None:
+    """What is said otherwise of rows that several records share."""
+    if "of" not in entries:
+        form.refuse(
+            node.mark,
+            f"{what} goes with the last row that refers to it, and nothing says by which column that one does",
+            "write `key:` and the column of it that is referred to, `of:` and the column that refers to it",
+        )
+    if "when" in entries:
+        form.refuse(
+            entries["when"].mark,
+            f'{what} has a "when", and goes with the last row that refers to it, whatever row that is',
+            "leave it out",
+        )
 
 
 def _then(form: Form, entries: Mapping[str, Node]) -> Then:

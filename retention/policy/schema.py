@@ -265,7 +265,10 @@ def _dependents(columns: Schema) -> Schema:
         "then": {"description": "What becomes of the rows.", "enum": [one.value for one in Then]},
         "dependents": {"$ref": "#/$defs/dependents"},
     }
-    stays = {"required": ["then", "dependents"], "properties": {"then": {"enum": ["block", "detach"]}}}
+    stays = {
+        "required": ["then", "dependents"],
+        "properties": {"then": {"enum": [Then.BLOCK.value, Then.DETACH.value]}},
+    }
     dependent = _block("A dependent table.", properties, required=["key"], **{"not": stays})
     several = {"type": "array", "items": dependent, "minItems": 1}
     said = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from adbc_driver_manager import Error as DriverError
@@ -64,6 +65,11 @@ class AdbcSession(Session):
         with self._failures(), self._connection.cursor() as cursor:
             cursor.adbc_ingest(name, rows, mode="create", temporary=True)
         self.execute(f"ANALYZE {quoted}")
+
+    def keep_temporary(self, name: str, chosen: Executable, key: Sequence[str]) -> int:
+        quoted = self._source.dialect.identifier_preparer.quote_identifier(name)
+        self.execute(f"DROP TABLE IF EXISTS {self.temporary_schema}.{quoted}")
+        return self.execute(f"CREATE TEMPORARY TABLE {quoted} AS {self._source.compile(chosen)}")
 
     def commit(self) -> None:
         if self._spoilt:

@@ -15,7 +15,7 @@ from retention.policy.tags import TagTable
 from retention.sources.bound_class import BoundClass
 from retention.sources.bound_dependent import BoundDependent, as_class, comparable
 from retention.sources.check import check_condition
-from retention.sources.order import Closing, closings
+from retention.sources.order import Closing, closings, own_reference
 from retention.sources.table import Kind, Reference, Table
 from retention.sources.unfit import mark_of, no_column
 
@@ -30,7 +30,7 @@ def named_tables(record_class: RecordClass) -> Iterator[tuple[str, str]]:
 
 def unfit_dependents(record_class: RecordClass, table: Table, found: Mapping[str, Table]) -> Iterator[Problem]:
     """What of the declaration does not fit ``table``, the class's own, and those ``found`` by the names it uses."""
-    yield from _unfit_level(record_class, record_class.dependents, "dependents", table, record_class.key, found)
+    yield from _unfit_level(record_class, record_class.dependents, "dependents", table, record_class.key, found, False)
     yield from _taken_twice(record_class, table, found)
     if isinstance(record_class.tags, TagTable):
         yield from _unfit_tag_table(record_class, record_class.tags, table, found.get(record_class.tags.table))
@@ -43,8 +43,9 @@ def _unfit_level(
     above: Table,
     key: tuple[str, ...],
     found: Mapping[str, Table],
+    shared: bool,
 ) -> Iterator[Problem]:
-    """``key`` is what the level's tables refer to where they do not say otherwise."""
+    """``key`` is what the level's tables refer to where they do not say otherwise; ``shared``: it is below shared rows."""
     for one in dependents:
         here, of = f"{path}.{one.table}", key if one.of is None else one.of
         if one.of is None and not key:
@@ -56,23 +57,35 @@ def _unfit_level(
             remedy = "write under `key` as many columns, in this order"
             yield Problem(mark=mark_of(record_class, f"{here}.key"), message=message, remedy=remedy)
         if one.of is not None:
-            yield from _unfit_of(record_class, one.of, f"{here}.of", above)
+            yield from _unfit_of(record_class, one, f"{here}.of", above)
+        if one.then is Then.LAST and shared:
+            message = f'"{one.table}" is shared by rows of {above.name} that are themselves shared'
+            remedy = "say `then: block` of what refers to it there, or leave it out: its rows stay"
+            yield Problem(mark=mark_of(record_class, here), message=message, remedy=remedy)
         table = found.get(one.table)
         if table is not None:
+            if one.then is Then.LAST and all(table.column(name) is not None for name in one.key):
+                yield from _not_unique(record_class, one.key, f"{here}.key", table)
             yield from (
                 no_column(record_class, table, name, f"{here}.key") for name in one.key if table.column(name) is None
             )
-            yield from _unfit_level(record_class, one.dependents, f"{here}.dependents", table, table.primary_key, found)
+            below, inside = f"{here}.dependents", shared or one.then is Then.LAST
+            yield from _unfit_level(record_class, one.dependents, below, table, table.primary_key, found, inside)
 
 
-def _unfit_of(record_class: RecordClass, of: tuple[str, ...], path: str, above: Table) -> Iterator[Problem]:
+def _unfit_of(record_class: RecordClass, dependent: Dependent, path: str, above: Table) -> Iterator[Problem]:
+    of = dependent.of or ()
     missing = [name for name in of if above.column(name) is None]
     yield from (no_column(record_class, above, name, path) for name in missing)
-    unique = {frozenset(one) for one in (above.primary_key, *above.unique_keys) if one}
-    if not missing and frozenset(of) not in unique:
-        message = (
-            f'"{", ".join(of)}" is not unique in {above.name}, so that what refers to it may belong to several rows'
-        )
+    if not missing and dependent.then is not Then.LAST:
+        yield from _not_unique(record_class, of, path, above)
+
+
+def _not_unique(record_class: RecordClass, columns: tuple[str, ...], path: str, table: Table) -> Iterator[Problem]:
+    unique = {frozenset(one) for one in (table.primary_key, *table.unique_keys) if one}
+    if frozenset(columns) not in unique:
+        text = ", ".join(columns)
+        message = f'"{text}" is not unique in {table.name}, so that what refers to it may belong to several rows'
         yield Problem(mark=mark_of(record_class, path), message=message, remedy="name a unique column, or the key")
 
 
@@ -148,10 +161,13 @@ def _undetachable(dependent: BoundDependent) -> Iterator[Problem]:
 def dangerous_references(bound: BoundClass) -> Iterator[tuple[str, str]]:
     """What the database would do by itself to rows that nobody declared, or would refuse: (what, the remedy)."""
     fast = [one for one in closings(bound) if not one.loose]
+    shared = {own_reference(bound, one) for one in bound.shared}
     for above in (None, *bound.dependents):
         for reference in (bound.table if above is None else above.table).referenced_by:
-            if all(reference != one.reference for one in fast):
+            if all(reference != one.reference for one in fast) and reference not in shared:
                 yield from _undeclared(bound, above, reference)
+    for dependent in bound.shared:
+        yield from _unsafely_shared(bound, dependent)
     for one in fast:
         told, columns = one.target.name, ", ".join(one.reference.columns)
         yield (
@@ -159,6 +175,24 @@ def dangerous_references(bound: BoundClass) -> Iterator[tuple[str, str]]:
             f" {columns} may be null for a while, which {_bound_to(one)}",
             f"let {columns} of {one.table.name} be null, or drop the foreign key, or take {told} out of the dependents, and"
             " its foreign key too",
+        )
+
+
+def _unsafely_shared(bound: BoundClass, shared: BoundDependent) -> Iterator[tuple[str, str]]:
+    """Why nobody can tell, or not surely, which reference to the rows is the last."""
+    table, above = shared.table, bound.table if shared.parent is None else shared.parent.table
+    if own_reference(bound, shared) is None:
+        of, key = ", ".join(shared.of), ", ".join(shared.key)
+        yield (
+            f"{above.name} ({of}) shares rows of {table.name} by no foreign key, so that nothing keeps another row from"
+            " referring to one of them in the moment in which it goes",
+            f"give {above.name} a foreign key ({of}) to {table.name} ({key}), or leave {table.name} out: its rows stay",
+        )
+    if any(table.is_named(one.table) for one in table.referenced_by):
+        yield (
+            f"rows of {table.name} are shared, and refer to one another: a row to which another of them refers would stay"
+            " for ever",
+            f"leave {table.name} out of the dependents: its rows stay",
         )
 
 
@@ -229,7 +263,8 @@ def _line(
     key = [by_parent[one] for one in usual] if fits else list(wanted)
     words = [f"key: {_listed(key)}"] + ([] if fits else [f"of: {_listed(list(wanted.values()))}"])
     taken = (bound.table, *(one.table for one in bound.declared if one.then is not Then.BLOCK))
-    if not declared and any(table.is_named(reference.table) for table in taken):
+    shared = above is not None and above.shared  # what else refers to it keeps it, unless a person says otherwise
+    if shared or (not declared and any(table.is_named(reference.table) for table in taken)):
         words.append("then: block")  # its rows go, or stay, by what is declared of them elsewhere
     return f"{reference.table}: {{{', '.join(words)}}}"
 

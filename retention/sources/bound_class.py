@@ -113,7 +113,22 @@ class BoundClass:
     @property
     def dependents(self) -> tuple[BoundDependent, ...]:
         """What goes with the record, of every level."""
-        return tuple(one for one in self.declared if one.then is Then.DELETE)
+        return tuple(one for one in self.declared if one.then in (Then.DELETE, Then.LAST))
+
+    @property
+    def own(self) -> tuple[BoundDependent, ...]:
+        """What goes with the record whatever else refers to it."""
+        return tuple(one for one in self.declared if one.then is Then.DELETE and one.under is None)
+
+    @property
+    def shared(self) -> tuple[BoundDependent, ...]:
+        """What goes with the last record that shares it."""
+        return tuple(one for one in self.declared if one.shared)
+
+    @property
+    def blocking(self) -> tuple[BoundDependent, ...]:
+        """What keeps the record. What is declared under a shared row keeps only that."""
+        return tuple(one for one in self.declared if one.then is Then.BLOCK and one.under is None)
 
     @property
     def changed(self) -> tuple[BoundDependent, ...]:
@@ -125,10 +140,15 @@ class BoundClass:
         """The tables whose rows are changed when a record goes: the class's own first."""
         return (self.table, *(one.table for one in self.changed))
 
-    def tables_of(self, then: Then) -> tuple[Table, ...]:
-        """The tables of which that becomes when a record goes; the class's own goes."""
-        own = (self.table,) if then is Then.DELETE else ()
-        return (*own, *(one.table for one in self.declared if one.then is then))
+    @property
+    def leaving(self) -> tuple[Table, ...]:
+        """The tables whose rows go when a record goes: the class's own first."""
+        return (self.table, *(one.table for one in self.dependents))
+
+    @property
+    def detached(self) -> tuple[Table, ...]:
+        """The tables whose rows are let refer to nothing when a record goes."""
+        return tuple(one.table for one in self.declared if one.then is Then.DETACH)
 
     def aliased(self, alias: str) -> BoundClass:
         """The same class under another name, for a subquery beside a statement on the same table."""

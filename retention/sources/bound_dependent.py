@@ -12,7 +12,7 @@ from retention.policy.condition import Condition
 from retention.policy.dependent import Then
 from retention.policy.mark import Mark
 from retention.sources.conditions import condition_sql
-from retention.sources.sql import Bool, all_of, name, raw, rows_of
+from retention.sources.sql import Bool, all_of, any_of, name, raw, rows_of
 from retention.sources.table import Kind, Table
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ Chosen = Callable[[Sequence[str]], sa.Select[Any]]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BoundDependent:
-    """A table whose rows refer to a record, or to rows of ``parent``; the tags' join table is one too."""
+    """A table whose rows refer to a record, or to rows of ``parent``, or are shared and referred to by these; the tags' join
+    table is one too."""
 
     table: Table
     #: None: its rows refer to the record itself
@@ -44,6 +45,17 @@ class BoundDependent:
         """The columns that refer to the record, or to the parent's rows."""
         return tuple(self.rows.c[one] for one in self.key)
 
+    @property
+    def shared(self) -> bool:
+        """Whether its rows go with the last that refers to them."""
+        return self.then is Then.LAST
+
+    @property
+    def under(self) -> BoundDependent | None:
+        """The shared dependent under which it is declared."""
+        above = self.parent
+        return above if above is None or above.shared else above.under
+
     def aliased(self, prefix: str) -> BoundDependent:
         """The same under other names, its parents too, for a subquery beside a statement on the same tables."""
         rows = sa.alias(rows_of(self.table), name(f"{prefix}_{self.table.bare_name}"))
@@ -51,17 +63,88 @@ class BoundDependent:
 
 
 def belongs(bound: BoundClass, dependent: BoundDependent, chosen: Chosen) -> Bool:
-    """Whether a row of the dependent belongs to one of the chosen records."""
+    """Whether a row of the dependent belongs to one of the chosen records; a shared one to others too, perhaps."""
+    return _belongs(bound, dependent, chosen, lambda shared: sa.true())
+
+
+def goes(bound: BoundClass, dependent: BoundDependent, chosen: Chosen) -> Bool:
+    """Whether a row of the dependent goes, or is detached, when the chosen records go."""
+    return _belongs(bound, dependent, chosen, lambda shared: is_last(bound, shared, chosen))
+
+
+def _belongs(
+    bound: BoundClass, dependent: BoundDependent, chosen: Chosen, narrowed: Callable[[BoundDependent], Bool]
+) -> Bool:
+    """``narrowed`` says of which of the shared rows on the way."""
+    refers = refers_to(bound, dependent, _above(bound, dependent, chosen, narrowed))
+    return sa.and_(refers, narrowed(dependent)) if dependent.shared else refers
+
+
+def _above(
+    bound: BoundClass, dependent: BoundDependent, chosen: Chosen, narrowed: Callable[[BoundDependent], Bool]
+) -> Chosen:
+    """The rows to which those of the dependent refer that belong to the chosen records."""
     parent = dependent.parent
     if parent is None:
-        return refers_to(bound, dependent, chosen)
+        return chosen
 
     def above(names: Sequence[str]) -> sa.Select[Any]:
         columns = (parent.rows.c[one] for one in names)
-        where = belongs(bound, parent, chosen)
+        where = _belongs(bound, parent, chosen, narrowed)
         return sa.select(*columns).select_from(parent.rows).where(where).correlate_except(parent.rows)
 
-    return refers_to(bound, dependent, above)
+    return above
+
+
+def is_last(bound: BoundClass, shared: BoundDependent, chosen: Chosen) -> Bool:
+    """Whether nothing refers to the shared row at hand but what goes with the chosen records."""
+    kept = []
+    above = bound.table if shared.parent is None else shared.parent.table
+    other = sa.alias(rows_of(above), name(f"other_{above.bare_name}"))
+    refers = all_of(other.c[of] == column for of, column in zip(shared.of, shared.refers, strict=True))
+    kept.append(exists([other], sa.and_(refers, sa.not_(_goes_along(bound, above, other, chosen)))))
+    for one in bound.declared:
+        if one.then is Then.BLOCK and one.under is shared:
+            stays = sa.not_(_goes_along(bound, one.table, one.rows, chosen))
+            kept.append(exists(_up_to(one, shared), sa.and_(_refers_up_to(bound, one, shared), stays)))
+    return sa.not_(any_of(kept))
+
+
+def _goes_along(bound: BoundClass, table: Table, rows: sa.FromClause, chosen: Chosen) -> Bool:
+    """Whether the row at hand of the table goes with the chosen records, whatever else refers to it. Looked up one by one:
+    there may be millions of chosen ones, and few that are asked about."""
+    along: list[Bool] = []
+    for one in bound.own:
+        if one.table == table:
+            beside = replace(one, rows=rows)
+            there = _above(bound, beside, chosen, lambda shared: sa.true())(one.of)
+            columns = [_compared(bound, beside, place, of) for place, of in enumerate(there.selected_columns)]
+            along.append(_is_there(there.where(counts(bound, beside)), columns, beside.refers))
+    if table == bound.table:
+        key = bound.record_class.key
+        there = chosen(key)
+        along.append(_is_there(there, list(there.selected_columns), [rows.c[one] for one in key]))
+    return any_of(along)
+
+
+def _is_there(there: sa.Select[Any], columns: Sequence[sa.ColumnElement[Any]], wanted: Sequence[Any]) -> Bool:
+    """Whether the selection has a row with the wanted values in these columns."""
+    equal = (column == value for column, value in zip(columns, wanted, strict=True))
+    return sa.exists(there.with_only_columns(raw("1")).where(*equal))
+
+
+def _refers_up_to(bound: BoundClass, dependent: BoundDependent, shared: BoundDependent) -> Bool:
+    """Whether a row of the dependent belongs to the shared row at hand, joined over `_up_to`."""
+    parent = dependent.parent
+    assert parent is not None, "asked of what is declared under the shared one"
+    joined = _joined(bound, dependent, parent.rows)
+    return joined if parent is shared else sa.and_(joined, _refers_up_to(bound, parent, shared))
+
+
+def _up_to(dependent: BoundDependent, shared: BoundDependent) -> list[sa.FromClause]:
+    """The rows of the dependent, and of those between it and the shared one."""
+    parent = dependent.parent
+    return [dependent.rows, *([] if parent is None or parent is shared else _up_to(parent, shared))]
 
 
 def refers_to(bound: BoundClass, dependent: BoundDependent, above: Chosen) -> Bool:
@@ -74,11 +157,20 @@ def refers_to(bound: BoundClass, dependent: BoundDependent, above: Chosen) -> Bo
 
 def belongs_to_this(bound: BoundClass, dependent: BoundDependent) -> Bool:
     """Whether a row of the dependent belongs to the record of ``bound.rows`` at hand, joined over `between`."""
-    above = bound.rows if dependent.parent is None else dependent.parent.rows
+    if dependent.parent is None:
+        return _joined(bound, dependent, bound.rows)
+    return sa.and_(_joined(bound, dependent, dependent.parent.rows), belongs_to_this(bound, dependent.parent))
+
+
+def _joined(bound: BoundClass, dependent: BoundDependent, above: sa.FromClause) -> Bool:
+    """Whether a row of the dependent refers to the row at hand of what is above it."""
     pairs = enumerate(zip(dependent.refers, dependent.of, strict=True))
-    joined = [refers == _compared(bound, dependent, place, above.c[of]) for place, (refers, of) in pairs]
-    further = [] if dependent.parent is None else [belongs_to_this(bound, dependent.parent)]
-    return all_of([*joined, counts(bound, dependent), *further])
+    return all_of(
+        [
+            *(refers == _compared(bound, dependent, place, above.c[of]) for place, (refers, of) in pairs),
+            counts(bound, dependent),
+        ]
+    )
 
 
 def between(dependent: BoundDependent) -> list[sa.FromClause]:
@@ -91,7 +183,7 @@ def blocks(bound: BoundClass, dependent: BoundDependent) -> Bool:
     to what goes with it, and does not go with it itself."""
     along = [
         _goes_with_this(bound, replace(one.aliased("along"), rows=dependent.rows))
-        for one in bound.dependents
+        for one in bound.own
         if one.table == dependent.table
     ]
     if dependent.table == bound.table:

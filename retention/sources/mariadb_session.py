@@ -68,7 +68,7 @@ class MariadbSession(Session):
         self.execute("START TRANSACTION" if write else "START TRANSACTION WITH CONSISTENT SNAPSHOT")
         self._open, self._spoilt = True, False
 
-    def keep_definitions(self, tables: Sequence[Table]) -> None:
+    def keep_definitions(self, tables: Sequence[Table], shared: Sequence[Table] = ()) -> None:
         # a transaction's first look at a table takes its metadata lock, against which ALTER TABLE and CREATE TRIGGER wait
         for table in tables:
             self.rows(f"SELECT 1 AS one FROM {self._source.place(table)} LIMIT 0")
@@ -163,6 +163,15 @@ class MariadbSession(Session):
         self._temporary[name] = set()
         for values in chunks(rows):
             self.execute(f"INSERT INTO {quoted} VALUES {values}")
+
+    def keep_temporary(self, name: str, chosen: Executable, key: Sequence[str]) -> int:
+        self._drop_temporary(name)
+        # what is deleted by these keys looks for them
+        index = f"(PRIMARY KEY ({', '.join(map(self._source.quoted, key))})) ENGINE = InnoDB"
+        made = f"CREATE TEMPORARY TABLE {self._source.quoted(name)} {index} AS {self._source.compile(chosen)}"
+        kept = self.execute(made)
+        self._temporary[name] = set()
+        return kept
 
     def deleted_in_transaction(self, table: Table) -> int | None:
         return None

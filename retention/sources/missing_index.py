@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from retention.policy.condition import AllOf, AnyOf, Compare, Condition, NoneOf
 from retention.sources.bound_class import BoundClass
-from retention.sources.bound_dependent import BoundDependent
+from retention.sources.table import Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,20 +27,28 @@ class MissingIndex:
 def missing_indexes(bound: BoundClass) -> list[MissingIndex]:
     """An index for each declared reference that none serves, those of every level, each once."""
     found = {
-        (one.table.name, one.key): MissingIndex(
-            table=one.table.name, columns=one.key, statement=bound.source.index_sql(one.table, one.key)
+        (table.name, columns): MissingIndex(
+            table=table.name, columns=columns, statement=bound.source.index_sql(table, columns)
         )
-        for one in bound.declared
-        if not _is_served(one)
+        for table, columns, when in _looked_up(bound)
+        if not _is_served(table, columns, when)
     }
     return list(found.values())
 
 
-def _is_served(dependent: BoundDependent) -> bool:
+def _looked_up(bound: BoundClass) -> Iterator[tuple[Table, tuple[str, ...], Condition | None]]:
+    """By which columns which rows are looked up: those that refer. For shared rows it is asked who else refers to them."""
+    for one in bound.declared:
+        yield one.table, one.key, one.when
+        if one.shared:
+            yield bound.table if one.parent is None else one.parent.table, one.of, None
+
+
+def _is_served(table: Table, columns: tuple[str, ...], when: Condition | None) -> bool:
     """Whether an index begins with the referring columns, in any order; the columns that `when` compares may stand among
     them, as applications index what refers to several tables."""
-    key, compared = set(dependent.key), set(_columns(dependent.when))
-    for index in (dependent.table.primary_key, *dependent.table.indexes):
+    key, compared = set(columns), set(_columns(when))
+    for index in (table.primary_key, *table.indexes):
         for length in range(len(key), len(index) + 1):
             if key <= set(index[:length]) <= key | compared:
                 return True

@@ -45,15 +45,32 @@ def closings(bound: BoundClass) -> tuple[Closing, ...]:
     """Every foreign key of what goes to what is put back after it. MariaDB and MySQL look at each row by itself, so there that
     may be a row of the same table (answers to comments)."""
     found = [] if bound.dialect != "mysql" else [one for one in _within(bound) if one.loose]
-    before = [(bound.table, bound.record_class.key)]
-    for one in bound.dependents:
-        for reference in one.table.referenced_by:
+    before: list[tuple[Table, tuple[str, ...]]] = []
+    for one in put_back_order(bound):
+        target = bound.table if one is None else one.table
+        for reference in target.referenced_by:
             for table, key in before:
                 if table.is_named(reference.table):
                     loose = loose_columns(table, key, reference)
-                    found.append(Closing(reference=reference, table=table, target=one.table, key=key, loose=loose))
-        before.append((one.table, one.table.primary_key))
+                    found.append(Closing(reference=reference, table=table, target=target, key=key, loose=loose))
+        before.append((target, bound.record_class.key if one is None else target.primary_key))
     return tuple(found)
+
+
+def put_back_order(bound: BoundClass) -> list[BoundDependent | None]:
+    """In which order a restore inserts; None is the record. What records share comes first, for they refer to it."""
+    return [*bound.shared, None, *(one for one in bound.dependents if not one.shared)]
+
+
+def own_reference(bound: BoundClass, shared: BoundDependent) -> Reference | None:
+    """The foreign key by which what is above the shared rows refers to them."""
+    above = bound.table if shared.parent is None else shared.parent.table
+    said = dict(zip(shared.of, shared.key, strict=True))
+    for one in shared.table.referenced_by:
+        referred = one.parent_columns or shared.table.primary_key
+        if above.is_named(one.table) and dict(zip(one.columns, referred, strict=False)) == said:
+            return one
+    return None
 
 
 def _within(bound: BoundClass) -> Iterator[Closing]:

@@ -91,9 +91,17 @@ class PostgresqlSession(AdbcSession):
         self.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE")
         self.begun()
 
-    def keep_definitions(self, tables: Sequence[Table]) -> None:
+    def keep_definitions(self, tables: Sequence[Table], shared: Sequence[Table] = ()) -> None:
         # the mode of a DELETE; LOCK takes no snapshot, so that the transaction's comes after it
-        self.execute(f"LOCK TABLE {', '.join(_regclass(self._source, one) for one in tables)} IN ROW EXCLUSIVE MODE")
+        self._lock(tables, "ROW EXCLUSIVE")
+        if shared:
+            # two batches that each delete one of two references would each see the other's, in their snapshots, and leave
+            # what is shared for ever. This mode is in the way of itself (of VACUUM too, and of no reader or writer)
+            self._lock(shared, "SHARE UPDATE EXCLUSIVE")
+
+    def _lock(self, tables: Sequence[Table], mode: str) -> None:
+        named = sorted(_regclass(self._source, one) for one in tables)
+        self.execute(f"LOCK TABLE {', '.join(named)} IN {mode} MODE")
 
     def actions(self, tables: Sequence[Table] | None = None) -> Mapping[str, str]:
         oids = "" if tables is None else ", ".join(f"({self._oid(one)})" for one in tables)

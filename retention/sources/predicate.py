@@ -117,11 +117,10 @@ def due(bound: BoundClass, policy: Policy, policies: PolicySet, as_of: datetime,
 def blocked_by(bound: BoundClass) -> dict[str, Bool]:
     """Table -> whether rows of it refer to the record, or to what goes with it, so that it stays (`then: block`)."""
     blocked: dict[str, Bool] = {}
-    for one in bound.declared:
-        if one.then is Then.BLOCK:
-            there = exists([one.rows, *between(one)], blocks(bound, one))
-            name = one.table.name
-            blocked[name] = sa.or_(blocked[name], there) if name in blocked else there
+    for one in bound.blocking:
+        there = exists([one.rows, *between(one)], blocks(bound, one))
+        name = one.table.name
+        blocked[name] = sa.or_(blocked[name], there) if name in blocked else there
     return blocked
 
 

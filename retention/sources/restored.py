@@ -14,7 +14,7 @@ from retention.sources.column_entry import ColumnEntry
 from retention.sources.order import Closing
 from retention.sources.source import Source
 from retention.sources.sql import Bool, Declared, all_of, name, raw, rows_of, string, temporary
-from retention.sources.statements import RESTORED
+from retention.sources.statements import PLACE, RESTORED
 from retention.sources.table import Column, Table
 
 
@@ -46,6 +46,15 @@ def refer_restored(
     return setting.where(*(rows.c[one] == value(one) for one in key), *(rows.c[one].is_(None) for one in columns))
 
 
+def present_restored(
+    bound: BoundClass, table: Table, key: Sequence[str], entries: Sequence[ColumnEntry]
+) -> sa.Select[Any]:
+    """Column PLACE of those rows of the temporary table RESTORED that are in ``table`` already, by their key."""
+    value, rows = _Values(bound, table, entries, (PLACE,)), rows_of(table)
+    there = exists([rows], all_of(rows.c[one] == value(one) for one in key))
+    return sa.select(value.archived.c[PLACE]).select_from(value.archived).where(there)
+
+
 def count_astray(bound: BoundClass, closing: Closing, entries: Sequence[ColumnEntry]) -> sa.Select[Any]:
     """How many rows of the temporary table RESTORED refer to a row that is not there: one row."""
     value, target = _Values(bound, closing.table, entries), sa.alias(rows_of(closing.target), name("referred_to"))
@@ -57,8 +66,10 @@ def count_astray(bound: BoundClass, closing: Closing, entries: Sequence[ColumnEn
 class _Values:
     """Of a column's name its value in the temporary table RESTORED, as the table takes it."""
 
-    def __init__(self, bound: BoundClass, table: Table, entries: Sequence[ColumnEntry]) -> None:
-        self.archived = temporary(bound.dialect, RESTORED, [entry.name for entry in entries])
+    def __init__(
+        self, bound: BoundClass, table: Table, entries: Sequence[ColumnEntry], more: Sequence[str] = ()
+    ) -> None:
+        self.archived = temporary(bound.dialect, RESTORED, [*(entry.name for entry in entries), *more])
         self._source = bound.source
         self._described = {one.name: one for one in table.columns}
         self._stood = {entry.name: entry for entry in entries}

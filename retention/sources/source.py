@@ -83,9 +83,10 @@ class Session(ABC):
         SQLite BEGIN IMMEDIATE if ``write``, so that nobody else writes until the end)."""
 
     @abstractmethod
-    def keep_definitions(self, tables: Sequence[Table]) -> None:
+    def keep_definitions(self, tables: Sequence[Table], shared: Sequence[Table] = ()) -> None:
         """Let nobody change what these tables are, nor their triggers and the references to them, until the transaction
-        ends. The first thing in it: what is read of them afterwards is what acts in it."""
+        ends. The first thing in it: what is read of them afterwards is what acts in it. Of transactions that name a table
+        among the ``shared`` as well, on PostgreSQL one goes on at a time, and sees what those before it did."""
 
     @abstractmethod
     def actions(self, tables: Sequence[Table] | None = None) -> Mapping[str, str]:
@@ -135,6 +136,11 @@ class Session(ABC):
     @abstractmethod
     def load_temporary(self, name: str, rows: pa.Table) -> None:
         """Make the temporary table ``name`` of this connection from ``rows``, replacing what it held."""
+
+    @abstractmethod
+    def keep_temporary(self, name: str, chosen: Executable, key: Sequence[str]) -> int:
+        """Make the temporary table ``name`` of this connection from what the statement selects, replacing what it held;
+        ``key`` is unique in it. Returns how many rows it has (MariaDB and MySQL: the others do not tell)."""
 
     @abstractmethod
     def deleted_in_transaction(self, table: Table) -> int | None:

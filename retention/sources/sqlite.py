@@ -51,7 +51,7 @@ class SqliteSession(AdbcSession):
         self.begun()
         self._writes = write
 
-    def keep_definitions(self, tables: Sequence[Table]) -> None:
+    def keep_definitions(self, tables: Sequence[Table], shared: Sequence[Table] = ()) -> None:
         """Nobody else writes while the write lock is held."""
 
     def actions(self, tables: Sequence[Table] | None = None) -> Mapping[str, str]:

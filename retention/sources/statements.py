@@ -26,6 +26,8 @@ from retention.sources.bound_dependent import (
     belongs_to_this,
     between,
     blocks,
+    goes,
+    is_last,
     refers_to,
 )
 from retention.sources.conditions import condition_sql
@@ -87,7 +89,7 @@ def due_by_tag(
 
 def count_dependents(bound: BoundClass, dependent: BoundDependent, condition: Bool) -> sa.Select[Any]:
     """How many rows of the dependent go with the records that fulfil the condition: one row."""
-    where = belongs(bound, dependent, _fulfilling(bound, condition))
+    where = goes(bound, dependent, _fulfilling(bound, condition))
     return sa.select(sa.func.count()).select_from(dependent.rows).where(where)
 
 
@@ -151,15 +153,14 @@ def select_due(
 
 def delete_due(bound: BoundClass, condition: Bool, *, after: Key | None, until: Key | None) -> sa.Delete:
     """Deletes the records of a window that fulfil the condition; their dependents are not touched. On MySQL only those noted
-    by `keep_batch_keys`, which were read."""
+    by `batch_keys`, which were read."""
     where = _by_key(bound, condition), in_window(bound, after, until)
     if bound.dialect != "mysql":
         return sa.delete(_table(bound.rows)).where(*where)
     noted = _batch_keys(bound)
-    if _reads(condition, _table(bound.rows)):  # what is deleted from may be read in a table of its own alone
+    if _reads(condition, _table(bound.rows)):
         judged = sa.select(*bound.key).select_from(bound.rows, noted).where(_is_noted(bound, noted), *where)
-        # its LIMIT, which limits nothing, keeps the server from merging it into the statement
-        of_its_own = judged.limit(2**64 - 1).subquery("judged")
+        of_its_own = _of_its_own(judged, "judged")
         return sa.delete(_table(bound.rows)).where(
             *(bound.column(one) == of_its_own.c[one] for one in bound.record_class.key)
         )
@@ -178,7 +179,7 @@ def select_dependents(
 ) -> Build:
     """Reads the dependent's rows that go with the records of a window that fulfil the condition."""
     chosen = _fulfilling(bound, sa.and_(condition, in_window(bound, after, until)))
-    return _select_belonging(bound, dependent, chosen)
+    return _select(dependent, goes(bound, dependent, chosen))
 
 
 def delete_with_dependents(
@@ -187,38 +188,28 @@ def delete_with_dependents(
     """PostgreSQL: deletes the records of a window that fulfil the condition, and their dependents' rows, or detaches them,
     in one statement on one state. One row: how many records, then how many rows of each dependent."""
     needed = [bound.column(one) for one in _referred(bound)]
-    gone: dict[BoundDependent | None, sa.CTE] = {
-        None: delete_due(bound, condition, after=after, until=until).returning(*needed).cte("gone")
-    }
+    records = delete_due(bound, condition, after=after, until=until).returning(*needed).cte("gone")
+    gone: dict[BoundDependent | None, sa.CTE] = {None: records}
     for place, dependent in enumerate(bound.changed):
         needed = [dependent.rows.c[one] for one in _referred(bound, dependent)] or [raw("1").label("one")]
         changing = _change(dependent).where(refers_to(bound, dependent, _columns_of(gone[dependent.parent])))
+        if dependent.shared:
+            changing = changing.where(is_last(bound, dependent, _columns_of(records)))
         gone[dependent] = changing.returning(*needed).cte(f"gone_{place}")
     counts = (sa.select(sa.func.count()).select_from(part).scalar_subquery() for part in gone.values())
     return sa.select(*counts).add_cte(*gone.values())
 
 
-def keep_batch_keys(bound: BoundClass, condition: Bool, *, after: Key | None, rows: int) -> list[str]:
-    """SQLite and MySQL, whose DELETE deletes from one table: note the keys of the first ``rows`` records beyond ``after``
-    that fulfil the condition, and what else dependents refer to. What follows looks them up instead of testing every record
-    of the window again. The last of these statements changes as many rows as there are keys (on MySQL: SQLite does not
-    tell)."""
-    quote = bound.source.dialect.identifier_preparer.quote_identifier
+def batch_keys(bound: BoundClass, condition: Bool, *, after: Key | None, rows: int) -> sa.Select[Any]:
+    """SQLite and MySQL, whose DELETE deletes from one table: the keys of the first ``rows`` records beyond ``after`` that
+    fulfil the condition, and what else dependents refer to. They are kept as the temporary table BATCH_KEYS
+    (`Session.keep_temporary`): what follows looks them up instead of testing every record of the window again."""
     chosen = sa.select(*(bound.column(one).label(name(one)) for one in _referred(bound))).select_from(bound.rows)
-    chosen = chosen.where(_by_key(bound, condition), in_window(bound, after, None)).order_by(*bound.key).limit(rows)
-    table = bound.source.compile(sa.select(raw("1")).select_from(_batch_keys(bound))).split("FROM ", 1)[1]
-    if bound.dialect == "mysql":
-        # DROP TABLE would commit; what is deleted by these keys looks for them
-        index = f"(PRIMARY KEY ({', '.join(quote(one) for one in bound.record_class.key)})) ENGINE = InnoDB"
-        return [
-            f"DROP TEMPORARY TABLE IF EXISTS {table}",
-            f"CREATE TEMPORARY TABLE {BATCH_KEYS} {index} AS {bound.source.compile(chosen)}",
-        ]
-    return [f"DROP TABLE IF EXISTS {table}", f"CREATE TEMPORARY TABLE {BATCH_KEYS} AS {bound.source.compile(chosen)}"]
+    return chosen.where(_by_key(bound, condition), in_window(bound, after, None)).order_by(*bound.key).limit(rows)
 
 
 def select_batch(bound: BoundClass) -> Build:
-    """Reads the records noted by `keep_batch_keys`, in key order; on MySQL as they are now, and locks them."""
+    """Reads the records noted by `batch_keys`, in key order; on MySQL as they are now, and locks them."""
     where = row_value(list(bound.key)).in_(_columns_of(_batch_keys(bound))(bound.record_class.key))
     return lambda columns: _locking(
         bound, sa.select(*columns).select_from(bound.rows).where(where).order_by(*bound.key)
@@ -226,27 +217,44 @@ def select_batch(bound: BoundClass) -> Build:
 
 
 def select_batch_dependents(bound: BoundClass, dependent: BoundDependent) -> Build:
-    """Reads the dependent's rows of the records noted by `keep_batch_keys`; on MySQL as they are now, and locks them."""
-    read = _select_belonging(bound, dependent, _columns_of(_batch_keys(bound)))
+    """Reads the dependent's rows of the records noted by `batch_keys`; on MySQL as they are now, and locks them."""
+    read = _select(dependent, goes(bound, dependent, _columns_of(_batch_keys(bound))))
     return lambda columns: _locking(bound, read(columns))
 
 
+def lock_shared(bound: BoundClass, shared: BoundDependent) -> sa.Select[Any]:
+    """MySQL: locks what the records noted by `batch_keys` share with others, whether it goes with them or not. Who deletes
+    another of these, or refers anew to what they share, waits, or was waited for and is seen by the statements that follow."""
+    where = belongs(bound, shared, _columns_of(_batch_keys(bound)))
+    locked = sa.select(raw("1").label("one")).select_from(shared.rows).where(where).order_by(*shared.refers)
+    return locked.with_for_update()
+
+
 def delete_dependents(bound: BoundClass, dependent: BoundDependent) -> sa.Delete | sa.Update:
-    """SQLite and MySQL: deletes, or detaches, the dependent's rows of the records noted by `keep_batch_keys`, and by now
+    """SQLite and MySQL: deletes, or detaches, the dependent's rows of the records noted by `batch_keys`, and by now
     deleted themselves. What is declared under the dependent goes before it, while it still says to which record that
     belongs."""
     keys = _batch_keys(bound)
-    if bound.dialect == "mysql":  # which would look the keys up for every row of the table
-        return _change(dependent).where(belongs_to_this(replace(bound, rows=keys), dependent))
-    return _change(dependent).where(belongs(bound, dependent, _columns_of(keys)))
+    if bound.dialect != "mysql":
+        return _change(dependent).where(goes(bound, dependent, _columns_of(keys)))
+    # by a join, for it would look the keys up for every row of the table
+    changing = _change(dependent).where(belongs_to_this(replace(bound, rows=keys), dependent))
+    if dependent.shared:
+        return changing.where(is_last(bound, dependent, _columns_of(keys)))
+    if dependent.under is None:
+        return changing
+    shared = dependent.under
+    going = sa.select(*shared.refers).select_from(shared.rows).where(goes(bound, shared, _columns_of(keys)))
+    of_its_own = _of_its_own(going, "going")
+    return changing.where(*(one == other for one, other in zip(shared.refers, of_its_own.c, strict=True)))
 
 
 def _change(dependent: BoundDependent) -> sa.Delete | sa.Update:
     """What becomes of rows whose record goes; the caller says of which."""
     rows = _table(dependent.rows)
-    if dependent.then is Then.DELETE:
-        return sa.delete(rows)
-    return sa.update(rows).values({column: sa.null() for column in dependent.refers})
+    if dependent.then is Then.DETACH:
+        return sa.update(rows).values({column: sa.null() for column in dependent.refers})
+    return sa.delete(rows)
 
 
 def select_by_keys(bound: BoundClass) -> Build:
@@ -256,8 +264,9 @@ def select_by_keys(bound: BoundClass) -> Build:
 
 
 def select_dependents_by_keys(bound: BoundClass, dependent: BoundDependent) -> Build:
-    """Reads the dependent's rows of the records that are there and whose keys stand in the temporary table KEYS."""
-    return _select_belonging(bound, dependent, _fulfilling(bound, _among_keys(bound)))
+    """Reads the dependent's rows of the records that are there and whose keys stand in the temporary table KEYS; those that
+    others share as well, too."""
+    return _select(dependent, belongs(bound, dependent, _fulfilling(bound, _among_keys(bound))))
 
 
 def present_keys(bound: BoundClass) -> sa.Select[Any]:
@@ -295,6 +304,12 @@ def _locking(bound: BoundClass, select: sa.Select[Any]) -> sa.Select[Any]:
     return select.with_for_update() if bound.dialect == "mysql" else select
 
 
+def _of_its_own(select: sa.Select[Any], alias: str) -> sa.Subquery:
+    """MySQL reads the table from which a statement deletes in a table of its own alone. The LIMIT, which limits nothing,
+    keeps the server from merging that into the statement."""
+    return select.limit(2**64 - 1).subquery(alias)
+
+
 def _reads(condition: Bool, table: sa.TableClause) -> bool:
     """Whether the condition looks into the table under another name (kin of the record, see `predicate.held`)."""
     return any(
@@ -324,13 +339,10 @@ def _fulfilling(bound: BoundClass, condition: Bool) -> Chosen:
 
 def _columns_of(rows: sa.FromClause) -> Chosen:
     """The records of which these rows say what is referred to."""
-    return lambda names: sa.select(*(rows.c[one] for one in names)).select_from(rows)
+    return lambda names: sa.select(*(rows.c[one] for one in names)).select_from(rows).correlate_except(rows)
 
 
-def _select_belonging(
-    bound: BoundClass, dependent: BoundDependent, chosen: Chosen
-) -> Callable[[Sequence[sa.ColumnElement[Any]]], sa.Select[Any]]:
-    where = belongs(bound, dependent, chosen)
+def _select(dependent: BoundDependent, where: Bool) -> Callable[[Sequence[sa.ColumnElement[Any]]], sa.Select[Any]]:
     return lambda columns: sa.select(*columns).select_from(dependent.rows).where(where).order_by(*dependent.refers)
 
 

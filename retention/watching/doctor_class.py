@@ -155,7 +155,7 @@ def _references(source: Source, declared: RecordClass, table: Table) -> Iterator
 
 
 def _triggers(source: Source, declared: RecordClass, table: Table) -> Iterator[Finding]:
-    restored = [one.table for one, _ in every(declared.dependents) if one.then is Then.DELETE]
+    restored = [one.table for one, _ in every(declared.dependents) if one.then in (Then.DELETE, Then.LAST)]
     children = [child for name in restored if (child := source.table(name)) is not None]
     for one in (table, *children):
         for trigger in one.insert_triggers:

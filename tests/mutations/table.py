@@ -21,6 +21,7 @@ class Mutation:
 _BIND = "tests/integration/sources/test_bind.py"
 _CIRCLES = "tests/integration/disposition/test_circles.py"
 _DEPENDENTS = "tests/integration/disposition/test_dependents.py"
+_SHARED = "tests/integration/disposition/test_shared.py"
 _RACES = "tests/proofs/test_races.py"
 _STOPPED = f"{_RACES}::test_a_hold_placed_while_the_clean_up_is_stopped_at_each_step"
 
@@ -245,6 +246,54 @@ MUTATIONS = (
         old="        refuse_without(bound.source, list(closing.values()), Need.UPDATE)\n",
         new="        pass\n",
         test="tests/integration/disposition/test_rights.py::test_a_restore_that_closes_a_circle_needs_the_right_to_update",
+    ),
+    Mutation(
+        promise="P2",
+        name="rows are not detached where nothing goes with the record",
+        file="retention/disposition/cut.py",
+        old="    if bound.source.streams_deleted and not bound.changed:\n",
+        new="    if bound.source.streams_deleted and not bound.dependents:\n",
+        test=f"{_DEPENDENTS}::test_rows_are_detached_where_nothing_goes_with_the_record[postgresql-CASCADE]",
+    ),
+    Mutation(
+        promise="P2",
+        name="shared rows go with the first that refers to them",
+        file="retention/sources/bound_dependent.py",
+        old="    return sa.not_(any_of(kept))\n",
+        new="    return sa.true()\n",
+        test=f"{_SHARED}::test_a_reference_that_comes_at_any_moment_keeps_the_row_or_is_refused[mariadb]",
+    ),
+    Mutation(
+        promise="P2",
+        name="what keeps shared rows is not asked",
+        file="retention/sources/bound_dependent.py",
+        old="        if one.then is Then.BLOCK and one.under is shared:\n",
+        new="        if False:\n",
+        test=f"{_SHARED}::test_what_refers_to_shared_rows_goes_keeps_them_or_is_detached[sqlite]",
+    ),
+    Mutation(
+        promise="P2",
+        name="PostgreSQL: batches that share rows do not wait for one another",
+        file="retention/sources/postgresql.py",
+        old="        if shared:\n",
+        new="        if False:\n",
+        test=f"{_SHARED}::test_two_batches_that_each_take_one_of_two_references_take_the_row[postgresql]",
+    ),
+    Mutation(
+        promise="P2",
+        name="a restore does not look whether shared rows are there",
+        file="retention/disposition/put_back.py",
+        old="    for one in _sharing(bound, back):\n",
+        new="    for one in ():\n",
+        test=f"{_SHARED}::test_shared_rows_go_with_the_last_batch_that_refers_to_them[sqlite]",
+    ),
+    Mutation(
+        promise="P2",
+        name="rows are shared without a foreign key",
+        file="retention/sources/bind_dependents.py",
+        old="    if own_reference(bound, shared) is None:\n",
+        new="    if False:\n",
+        test=f"{_SHARED}::test_what_cannot_be_shared_surely_is_refused[sqlite-no foreign key]",
     ),
     Mutation(
         promise="P2",

@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from retention.config import SourceConfig
+from retention.sources import statements
+from retention.sources.bound_class import BoundClass
 from retention.sources.open import open_source
 from retention.sources.source import Session, Source
+from retention.sources.sql import Bool
 
 
 @pytest.fixture
@@ -53,3 +56,9 @@ def sessions() -> Iterator[Callable[[Source], Session]]:
     yield open_one
     for session in opened:
         session.close()
+
+
+def keep_keys(session: Session, bound: BoundClass, condition: Bool, rows: int) -> int:
+    """Note the keys of the first records that fulfil the condition, as a batch on SQLite and MySQL does."""
+    chosen = statements.batch_keys(bound, condition, after=None, rows=rows)
+    return session.keep_temporary(statements.BATCH_KEYS, chosen, bound.record_class.key)

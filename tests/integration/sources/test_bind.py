@@ -22,6 +22,7 @@ from retention.sources.bind import bind
 from retention.sources.bound_class import BoundClass
 from retention.sources.check import check_condition, unset_problems
 from retention.sources.source import Session, Source
+from tests.integration.sources.conftest import keep_keys
 
 Sessions = Callable[[Source], Session]
 UTC = ZoneInfo("UTC")
@@ -77,8 +78,7 @@ def test_hostile_names(source: Source, sessions: Sessions) -> None:
     bound = _bind(source, _class(table=table, key=(key,), created=clock, tags=where))
     assert session.rows(statements.window_end(bound, after=(0,), rows=1)) == [(1,)]
     if bound.dialect == "mysql":
-        for statement in statements.keep_batch_keys(bound, sa.true(), after=(0,), rows=1):
-            session.execute(statement)
+        keep_keys(session, bound, sa.true(), 1)
     assert session.execute(statements.delete_due(bound, sa.true(), after=(0,), until=(1,))) == 1
 
 

@@ -22,6 +22,7 @@ from retention.sources.bound_class import BoundClass
 from retention.sources.presence import present
 from retention.sources.source import Session, Source
 from retention.sources.sql import Bool
+from tests.integration.sources.conftest import keep_keys
 
 Sessions = Callable[[Source], Session]
 MARK = Mark(file="retention.yaml")
@@ -61,10 +62,7 @@ def _delete(session: Session, bound: BoundClass, condition: Bool, until: Key) ->
     if bound.dialect == "postgresql":
         statement = statements.delete_with_dependents(bound, condition, after=None, until=until)
         return [int(count) for count in session.rows(statement)[0]]
-    for statement in statements.keep_batch_keys(
-        bound, sa.and_(condition, bound.key[0] <= until[0]), after=None, rows=100
-    ):
-        session.execute(statement)
+    keep_keys(session, bound, sa.and_(condition, bound.key[0] <= until[0]), 100)
     root = session.execute(statements.delete_due(bound, condition, after=None, until=until))
     return [root, *(session.execute(statements.delete_dependents(bound, one)) for one in bound.dependents)]
 

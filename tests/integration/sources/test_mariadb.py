@@ -30,6 +30,7 @@ from retention.sources.read import read_rows
 from retention.sources.record import read_records
 from retention.sources.source import Session, Source, SourceBusy
 from retention.sources.tags import carries
+from tests.integration.sources.conftest import keep_keys
 from tests.servers.mariadb import MariadbServer, numbers
 
 Sessions = Callable[[Source], Session]
@@ -180,8 +181,7 @@ def test_a_reference_that_comes_in_the_middle_of_a_batch_deletes_nothing(
     bound = _bind(mariadb)
     session.begin(write=True)
     session.keep_definitions(bound.tables)
-    for statement in statements.keep_batch_keys(bound, sa.true(), after=None, rows=10):
-        session.execute(statement)
+    keep_keys(session, bound, sa.true(), 10)
     other.execute("SET lock_wait_timeout = 1")
     notes = "CREATE TABLE notes (id integer PRIMARY KEY, log_id integer REFERENCES logs (id) ON DELETE CASCADE)"
     if mysql_kind == "mysql":  # which makes it wait, as ALTER TABLE does on both
@@ -205,9 +205,7 @@ def test_noting_keys_locks_nothing_and_reading_them_locks_them_alone(mariadb: So
     bound = _bind(mariadb)
     odd = bound.column("amount") == sa.literal_column("1")
     session.begin(write=True)
-    for statement in statements.keep_batch_keys(bound, odd, after=None, rows=3):
-        noted = session.execute(statement)
-    assert noted == 3
+    assert keep_keys(session, bound, odd, 3) == 3
     assert other.execute("UPDATE logs SET amount = 3 WHERE id = 5") == 1
     found = read_rows(session, mariadb, bound.table, statements.select_batch(bound))
     assert found.rows.column("amount").to_pylist() == [1, 1, 3]  # as it is by now, not as it was
@@ -322,8 +320,7 @@ def test_each_row_of_a_partitioned_table_goes_once(mariadb: Source, sessions: Se
     bound = _bind(mariadb)
     odd = bound.column("amount") == sa.literal_column("1")
     session.begin(write=True)
-    for statement in statements.keep_batch_keys(bound, odd, after=None, rows=4):
-        session.execute(statement)
+    keep_keys(session, bound, odd, 4)
     found = read_rows(session, mariadb, bound.table, statements.select_batch(bound))
     assert found.rows.column("id").to_pylist() == [1, 3, 5, 7]
     assert session.execute(statements.delete_due(bound, odd, after=None, until=None)) == 4
@@ -365,8 +362,7 @@ def test_no_setting_of_the_server_matters(awkward: MariadbServer, sessions: Sess
     )
     bound = _bind(source, tags=TagColumn(column="tags"))
     session.begin(write=True)
-    for statement in statements.keep_batch_keys(bound, carries(bound, "a", ZONE), after=None, rows=10):
-        session.execute(statement)
+    keep_keys(session, bound, carries(bound, "a", ZONE), 10)
     found = read_rows(session, source, bound.table, statements.select_batch(bound))
     assert session.execute(statements.delete_due(bound, carries(bound, "a", ZONE), after=None, until=None)) == 2
     session.rollback()
