@@ -25,7 +25,6 @@ import pytest
 
 from tests.servers import mariadb, mysql, postgresql15
 from tests.servers.mariadb import MariadbServer
-from tests.servers.mysql import MysqlServer
 from tests.servers.postgresql15 import Postgresql15Server
 
 if TYPE_CHECKING:
@@ -114,9 +113,7 @@ class MysqlServers:
     def of(self, kind: str) -> MariadbServer:
         """``mariadb`` or ``mysql``, on loopback."""
         if kind not in self._started:
-            (mariadb if kind == "mariadb" else mysql).require()
-            server = MariadbServer if kind == "mariadb" else MysqlServer
-            self._started[kind] = server(folder=Path(tempfile.mkdtemp(prefix=f"retention-{kind}-")) / "data")
+            self._started[kind] = mysql.new(kind, Path(tempfile.mkdtemp(prefix=f"retention-{kind}-")) / "data")
             self._started[kind].start()
         return self._started[kind]
 

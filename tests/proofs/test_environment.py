@@ -45,7 +45,8 @@ from retention.sources import mariadb, postgresql
 from tests.integration.disposition.conftest import _make as make_site
 from tests.proofs.cases import LONG_NOTES, ROWS
 from tests.proofs.commands import Commands
-from tests.servers.mariadb import MariadbServer, connect, numbers, require
+from tests.servers import mysql
+from tests.servers.mariadb import connect, numbers
 
 RUN = ("run", "service-notes", "--yes", "--as-of", "2026-10-01")
 
@@ -83,12 +84,17 @@ def files_no_larger_than(size: int) -> Iterator[None]:
 
 #: two records of 2 MB that hardly compress
 LARGE = {
-    "sqlite": "UPDATE activity_logs SET note = hex(randomblob(1000000)) WHERE id IN (15, 30)",
-    "postgresql": "UPDATE activity_logs SET note = (SELECT string_agg(md5(id::text || n), '') FROM generate_series(1, 60000) n)"
-    " WHERE id IN (15, 30)",
-    "mysql": "SET STATEMENT group_concat_max_len = 4000000 FOR UPDATE activity_logs"
-    f" SET note = (SELECT group_concat(left(sha2(concat(id, seq), 256), 32) SEPARATOR '') FROM {numbers(60000)})"
-    " WHERE id IN (15, 30)",
+    "sqlite": ("UPDATE activity_logs SET note = hex(randomblob(1000000)) WHERE id IN (15, 30)",),
+    "postgresql": (
+        "UPDATE activity_logs SET note = (SELECT string_agg(md5(id::text || n), '') FROM generate_series(1, 60000) n)"
+        " WHERE id IN (15, 30)",
+    ),
+    "mysql": (
+        "SET group_concat_max_len = 4000000",
+        "UPDATE activity_logs"
+        f" SET note = (SELECT group_concat(left(sha2(concat(id, seq), 256), 32) SEPARATOR '') FROM {numbers(60000)})"
+        " WHERE id IN (15, 30)",
+    ),
 }
 
 
@@ -122,7 +128,7 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[bool]:
 
 def test_a_disk_that_has_no_room_for_the_file(plain_site: Any) -> None:
     plain_site.fill(ROWS)
-    plain_site.run_sql(plain_site.url, *LONG_NOTES.get(plain_site.dialect, ()), LARGE[plain_site.dialect])
+    plain_site.run_sql(plain_site.url, *LONG_NOTES.get(plain_site.dialect, ()), *LARGE[plain_site.dialect])
     archive = plain_site.folder / "archive"
     with small_disk(archive, 1) as mounted:
         with nullcontext() if mounted else files_no_larger_than(1_000_000):
@@ -353,10 +359,10 @@ class OwnPostgres:
 
 
 class OwnMariadb:
-    """The same of MariaDB."""
+    """The same of MariaDB or MySQL."""
 
-    def __init__(self) -> None:
-        self._server = MariadbServer(folder=Path(tempfile.mkdtemp(prefix="rr-")) / "d")
+    def __init__(self, kind: str) -> None:
+        self._server = mysql.new(kind, Path(tempfile.mkdtemp(prefix="rr-")) / "d")
         self._server.start()
 
     def restart(self, how: str) -> None:
@@ -382,11 +388,18 @@ def own_postgresql() -> Iterator[OwnPostgres]:
 
 
 @pytest.fixture(scope="module")
-def own_mysql() -> Iterator[OwnMariadb]:
-    require()
-    server = OwnMariadb()
-    yield server
-    server.remove()
+def own_mysql_servers() -> Iterator[dict[str, OwnMariadb]]:
+    servers: dict[str, OwnMariadb] = {}
+    yield servers
+    for server in servers.values():
+        server.remove()
+
+
+@pytest.fixture
+def own_mysql(own_mysql_servers: dict[str, OwnMariadb], mysql_kind: str) -> OwnMariadb:
+    if mysql_kind not in own_mysql_servers:
+        own_mysql_servers[mysql_kind] = OwnMariadb(mysql_kind)
+    return own_mysql_servers[mysql_kind]
 
 
 @pytest.mark.filterwarnings("ignore:.*was deleted while still open:ResourceWarning")
@@ -441,14 +454,17 @@ def test_a_server_that_is_restarted_in_the_middle(
 #: where a session's settings stand, the setting, a value that no statement can keep to, and what is then said
 TIME_LIMITS = {
     "postgresql": (postgresql._SETTINGS, "statement_timeout", "1ms", "statement timeout"),
-    "mysql": (mariadb._SETTINGS, "max_statement_time", "0.000001", "max_statement_time"),
+    "mysql": (mariadb._MARIADB_SETTINGS, "max_statement_time", "0.000001", "max_statement_time"),
 }
+#: MySQL has it for what reads alone
+MYSQL_TIME_LIMIT = (mariadb._MYSQL_SETTINGS, "max_execution_time", "1", "maximum statement execution time")
 
 
-def test_a_server_whose_statements_time_out(server_site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_whose_statements_time_out(server_site: Any, monkeypatch: pytest.MonkeyPatch, mysql_kind: str) -> None:
     server_site.fill(ROWS)
     before = server_site.everything()
-    settings, name, value, told = TIME_LIMITS[server_site.dialect]
+    mysql = server_site.dialect == "mysql" == mysql_kind
+    settings, name, value, told = MYSQL_TIME_LIMIT if mysql else TIME_LIMITS[server_site.dialect]
     with monkeypatch.context() as patch:
         patch.setitem(settings, name, value)
         with pytest.raises(SourceFailed, match=told) as failed:
@@ -530,8 +546,7 @@ WAITING_FOR_ROWS = {
 }
 DEADLOCKS = {
     "postgresql": "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()",
-    "mysql": "SELECT CAST(variable_value AS SIGNED) AS n FROM information_schema.global_status"
-    " WHERE variable_name = 'Innodb_deadlocks'",
+    "mysql": "SELECT CAST(count AS SIGNED) AS n FROM information_schema.innodb_metrics WHERE name = 'lock_deadlocks'",
 }
 
 
@@ -794,7 +809,7 @@ def test_a_column_of_a_dependent_that_comes_later(site: Any) -> None:
     policy = engine.project.policies.get("service-notes")
     as_of = datetime(2026, 10, 1, 2, tzinfo=UTC)
     run = begin(engine, policy, make_plan(engine, [policy], as_of).policies[0], as_of)
-    site.run_sql(site.url, "ALTER TABLE activity_comments ADD COLUMN extra TEXT DEFAULT 'new'")
+    site.run_sql(site.url, "ALTER TABLE activity_comments ADD COLUMN extra VARCHAR(9) DEFAULT 'new'")
     with pytest.raises(RetentionError, match=r"the columns of activity_comments changed .* extra"):
         perform(engine, run, progress=lambda batch: None, stop=threading.Event())
     assert len(site.ids()) == ROWS

@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.servers import mariadb
 from tests.servers.absent import absent
 from tests.servers.fetch_mysql import PACKAGE, ROOT, SERVER
 from tests.servers.mariadb import MariadbServer
@@ -19,6 +20,12 @@ def require() -> None:
     """End the test where the server was not fetched, as `absent` says; neither pip nor Debian's stable release has it."""
     if not SERVER.exists():
         absent("MySQL", f"{PACKAGE}, which `python3 tests/servers/fetch_mysql.py` brings")
+
+
+def new(kind: str, folder: Path, options: tuple[str, ...] = ()) -> MariadbServer:
+    """A server of that kind, ``mariadb`` or ``mysql``, which is not started yet; the test ends where there is none."""
+    (mariadb.require if kind == "mariadb" else require)()
+    return (MariadbServer if kind == "mariadb" else MysqlServer)(folder=folder, options=options)
 
 
 @dataclass(kw_only=True)

@@ -16,6 +16,7 @@ from retention.disposition.recover import recover
 from retention.errors import ControlFailed
 from retention.holds.scope import Keys
 from retention.ledger.control import Control
+from tests.servers import mysql
 from tests.servers.mariadb import MariadbServer
 
 ROWS = 600
@@ -69,8 +70,8 @@ def test_killed_and_recovered(plain_site: Any, when: str) -> None:
 
 
 @pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[MariadbServer]:
-    server = MariadbServer(folder=tmp_path / "mariadb")
+def own_server(tmp_path: Path, mysql_kind: str) -> Iterator[MariadbServer]:
+    server = mysql.new(mysql_kind, tmp_path / mysql_kind)
     server.start()
     yield server
     server.remove()

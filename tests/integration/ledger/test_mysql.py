@@ -32,6 +32,7 @@ from retention.ledger.migrations import VERSION_TABLE
 from retention.ledger.pauses import Pause
 from retention.ledger.verify import verify_chain
 from tests.integration.ledger.test_upgrade import old_database
+from tests.servers import mysql
 from tests.servers.mariadb import MariadbServer
 
 NOW = datetime(2026, 10, 1, 2, tzinfo=UTC)
@@ -44,12 +45,12 @@ def control(mariadb_control_url: str) -> Iterator[Control]:
 
 
 @pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[Callable[..., MariadbServer]]:
+def own_server(tmp_path: Path, mysql_kind: str) -> Iterator[Callable[..., MariadbServer]]:
     """A server of the test's own, started with such options."""
     made: list[MariadbServer] = []
 
     def start(*options: str) -> MariadbServer:
-        server = MariadbServer(folder=tmp_path / "mariadb", options=options)
+        server = mysql.new(mysql_kind, tmp_path / mysql_kind, options)
         made.append(server)
         server.start()
         with server.connect() as connection:
@@ -191,7 +192,7 @@ HOSTILE = (
 )
 
 
-def test_the_servers_settings_change_nothing(own_server: Callable[..., MariadbServer]) -> None:
+def test_the_servers_settings_change_nothing(own_server: Callable[..., MariadbServer], mysql_kind: str) -> None:
     server = own_server(*HOSTILE)
     with server.connect() as connection:  # root alone is spared from init_connect
         connection.cursor().execute("CREATE USER app IDENTIFIED BY 's3cret'")
@@ -236,7 +237,7 @@ def test_the_servers_settings_change_nothing(own_server: Callable[..., MariadbSe
             engines = connection.exec_driver_sql(
                 "SELECT DISTINCT engine, table_collation FROM information_schema.tables WHERE table_schema = 'control'"
             )
-            assert engines.all() == [("InnoDB", "utf8mb4_nopad_bin")]
+            assert engines.all() == [("InnoDB", f"utf8mb4_{'nopad' if mysql_kind == 'mariadb' else '0900'}_bin")]
 
 
 def test_names_that_differ_by_case_accent_or_a_space_are_different(control: Control) -> None:

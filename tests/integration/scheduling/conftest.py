@@ -44,7 +44,7 @@ from retention.ledger import batches
 from retention.ledger.control import Control
 from retention.scheduling.opening import open_slots
 from retention.sources.open import open_source
-from tests.servers import mariadb
+from tests.servers import mysql
 from tests.servers.absent import absent
 from tests.servers.mariadb import MariadbServer, numbers
 
@@ -357,7 +357,7 @@ def own_postgres() -> Iterator[OwnPostgres]:
 
 @dataclass(frozen=True, kw_only=True)
 class OwnMariadb:
-    """A MariaDB of the test's own, which may be stopped and started again."""
+    """A MariaDB or MySQL of the test's own, which may be stopped and started again."""
 
     server: MariadbServer
 
@@ -377,10 +377,9 @@ class OwnMariadb:
 
 
 @pytest.fixture
-def own_mariadb() -> Iterator[OwnMariadb]:
-    mariadb.require()
+def own_mariadb(mysql_kind: str) -> Iterator[OwnMariadb]:
     with tempfile.TemporaryDirectory(prefix="retention-", ignore_cleanup_errors=True) as folder:
-        server = MariadbServer(folder=Path(folder) / "data")
+        server = mysql.new(mysql_kind, Path(folder) / "data")
         server.start()
         with server.connect() as connection, connection.cursor() as cursor:
             for name in ("crm", "control"):
