@@ -31,6 +31,8 @@ _ADVICE = {
     1969: "the server ended a statement for max_statement_time: raise it for this user",
     2006: "is the server up? Nothing of an open batch was deleted",
     2013: "is the server up? Nothing of an open batch was deleted",
+    3698: "the server gave a pattern up, which reads tags, for regexp_stack_limit: do not set that below 8000000",
+    3699: "the server gave a pattern up, which reads tags, for regexp_time_limit: do not set that below 32",
     3141: "a JSON value holds a DECIMAL, a time or bytes, which its text does not say: write it as JSON's own numbers and text",
     3024: "the server ended a statement for max_execution_time: raise it for this user",
 }

@@ -22,8 +22,9 @@ _LIST = rf"^{_WS}\[{_WS}(?:{_ITEM}{_WS}(?:,{_WS}{_ITEM}{_WS})*)?\]{_WS}$"
 _NULL = rf"^{_WS}null{_WS}$"
 _BEGINS_AS_JSON = rf'^{_WS}[\[{{"]'
 #: characters of the longest text whose tags are read. With several times as many MariaDB gives a pattern up (PCRE's limit
-#: of 10,000,000 steps) and says "no": whether the tag is there would not be told
-_LONGEST = 500_000
+#: of 10,000,000 steps) and says "no": whether the tag is there would not be told. MySQL (regexp_time_limit) gives up on some
+#: of 60,000 characters, by an error; it alone reads what stands in such a comment
+_LONGEST = "500000 /*!80000 / 25 */"
 _SHORT = {'"': '"', "\\": "\\", "/": "/", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t"}
 
 
@@ -50,7 +51,8 @@ def carries(bound: BoundClass, column: str, tag: str) -> str:
         parts = "false" if "," in tag else _matches(bound, column, part)
         exact = f"CASE WHEN {_begins_as_json(bound, column)} THEN {exact} ELSE {parts} END"
     # most rows are told without a pattern: JSON writes a tag as it is, or with a backslash somewhere
-    told = f"coalesce(locate({literal}, {u}) > 0 OR locate('\\', {u}) > 0, false)"
+    there = f"(locate({literal}, {u}) > 0 OR locate('\\', {u}) > 0)"
+    told = f"coalesce({there} AND char_length({u}) <= {_LONGEST}, false)"
     return f"(CASE WHEN {told} THEN {exact} ELSE false END)"
 
 
