@@ -1,17 +1,21 @@
-"""`retention run` against a plain DELETE, and on PostgreSQL against `COPY (DELETE ... RETURNING *)`, side by side.
+"""`retention run` against a plain DELETE, and against the least that keeps a copy: on PostgreSQL `COPY (DELETE ... RETURNING *)`,
+on MariaDB and MySQL a SELECT into a file and a DELETE by key; side by side.
 
-    python benchmarks/run.py [--rows 4000000] [--rounds 3] [--sqlite | --postgres]
+    python benchmarks/run.py [--rows 4000000] [--rounds 3] [--sqlite | --postgres | --mariadb | --mysql]
 
-Each round takes fresh copies of one database (40% of its rows have expired) and does the three in turn; the medians'
-ratios are what counts. All three delete what the policy says: records with the tag whose clock lies before the cutoff.
-`retention run` is the whole command: a process that starts, plans, archives, reads back, verifies, deletes; "the run" is
-its part after the plan.
+PostgreSQL and SQLite, unless one is named. Each round takes fresh copies of one database (40% of its rows have expired) and
+does the three in turn; the medians' ratios are what counts. All three delete what the policy says: records with the tag
+whose clock lies before the cutoff. `retention run` is the whole command: a process that starts, plans, archives, reads
+back, verifies, deletes; "the run" is its part after the plan.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import csv
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -48,6 +52,7 @@ COLUMNS = "id, account_id, action, status, amount, owner, note, tags, created_at
 EXPIRED = "created_at < '2026-07-03'"
 #: the policy's condition as one writes it by hand
 DUE_POSTGRES = f"{EXPIRED} AND 'service-note' = ANY (tags)"
+DUE_MYSQL = f"{EXPIRED} AND json_contains(tags, '\"service-note\"')"
 DUE_SQLITE = f"{EXPIRED} AND EXISTS (SELECT 1 FROM json_each(tags) WHERE value = 'service-note')"
 
 
@@ -68,6 +73,22 @@ def fill_postgres(url: str, rows: int) -> None:
         )
         connection.execute("CREATE INDEX ON activity_logs (created_at)")
         connection.execute("VACUUM ANALYZE activity_logs")
+
+
+def fill_mysql(url: str, rows: int) -> None:
+    from tests.servers.mariadb import numbers, run
+
+    run(
+        url,
+        "CREATE TABLE activity_logs (id bigint PRIMARY KEY, account_id int, action varchar(20), status varchar(20),"
+        " amount double, owner varchar(20), note text, tags json, created_at datetime, closed_at datetime)",
+        "INSERT INTO activity_logs SELECT seq, seq % 5000, elt(1 + seq % 3, 'call', 'note', 'mail'), 'closed', seq * 0.37,"
+        " concat('owner', seq % 50), repeat(sha2(seq, 256), 3), '[\"service-note\", \"temporary\"]',"
+        " IF(seq % 5 < 2, timestamp '2025-03-01 00:00:00', timestamp '2026-08-25 00:00:00') + INTERVAL seq SECOND, NULL"
+        f" FROM {numbers(rows, digits=len(str(rows)))}",
+        "CREATE INDEX created ON activity_logs (created_at)",
+        "ANALYZE TABLE activity_logs",
+    )
 
 
 def fill_sqlite(path: Path, rows: int) -> None:
@@ -190,6 +211,73 @@ def postgres(rows: int, rounds: int) -> None:
             server.cleanup()
 
 
+def mysql(kind: str, rows: int, rounds: int) -> None:
+    """``mariadb`` or ``mysql``: the tests' own servers, with the durability that they have by default."""
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from pymysql.cursors import SSCursor
+
+    from tests.servers import mysql as servers
+    from tests.servers.mariadb import connect
+
+    log = "--innodb-log-file-size=4G" if kind == "mariadb" else "--innodb-redo-log-capacity=8G"
+    options = ("--innodb-buffer-pool-size=512M", "--innodb-flush-log-at-trx-commit=1", log)
+    with tempfile.TemporaryDirectory(prefix="bench") as folder:
+        base = servers.new(kind, Path(folder) / "base", options)
+        copied = servers.new(kind, Path(folder) / "copy", options)
+        try:
+            base.start()
+            with base.connect() as connection:
+                connection.cursor().execute("CREATE DATABASE crm")
+            fill_mysql(base.url("crm"), rows)
+            base.end()
+
+            def fresh() -> str:
+                copied.remove()
+                shutil.copytree(base.folder, copied.folder, ignore=shutil.ignore_patterns("sock*", "pid", "*.pid"))
+                copied.start()
+                with connect(copied.url("crm")) as connection:
+                    connection.cursor().execute("SELECT sum(length(note)) FROM activity_logs")
+                return copied.url("crm")
+
+            def plain(url: str) -> int:
+                with connect(url) as connection:
+                    return connection.cursor().execute(f"DELETE FROM activity_logs WHERE {DUE_MYSQL}")
+
+            def file(url: str) -> int:
+                gone = 0
+                with connect(url) as connection, (Path(folder) / "rows.csv").open("w", newline="") as kept:
+                    writer = csv.writer(kept)
+                    for low in range(1, rows + 1, 125_000):  # 50,000 expired rows each
+                        window = f"id >= {low} AND id < {low + 125_000} AND {DUE_MYSQL}"
+                        connection.begin()
+                        keys = []
+                        with contextlib.closing(connection.cursor(SSCursor)) as cursor:
+                            cursor.execute(f"SELECT {COLUMNS} FROM activity_logs WHERE {window} FOR UPDATE")
+                            for row in cursor:
+                                writer.writerow(row)
+                                keys.append(str(row[0]))
+                        kept.flush()
+                        os.fsync(kept.fileno())
+                        for at in range(0, len(keys), 5_000):  # more of them, and MySQL reads the whole table
+                            of = ", ".join(keys[at : at + 5_000])
+                            gone += connection.cursor().execute(f"DELETE FROM activity_logs WHERE id IN ({of})")
+                        connection.commit()
+                return gone
+
+            measure(
+                "MariaDB" if kind == "mariadb" else "MySQL",
+                rounds,
+                {
+                    "plain DELETE": lambda: on(fresh(), plain),
+                    "SELECT into a file, DELETE by key": lambda: on(fresh(), file),
+                    "retention run": lambda: retention_run(fresh()),
+                },
+            )
+        finally:
+            base.remove()
+            copied.remove()
+
+
 def sqlite(rows: int, rounds: int) -> None:
     import sqlite3
 
@@ -252,7 +340,12 @@ def main() -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--sqlite", action="store_true", help="SQLite alone")
     which.add_argument("--postgres", action="store_true", help="PostgreSQL alone")
+    which.add_argument("--mariadb", action="store_true", help="MariaDB alone, as Debian's `mariadb-server` has it")
+    which.add_argument("--mysql", action="store_true", help="MySQL alone, which `tests/servers/fetch_mysql.py` brings")
     chosen = parser.parse_args()
+    if chosen.mariadb or chosen.mysql:
+        mysql("mariadb" if chosen.mariadb else "mysql", chosen.rows, chosen.rounds)
+        return
     if not chosen.sqlite:
         postgres(chosen.rows, chosen.rounds)
     if not chosen.postgres:
