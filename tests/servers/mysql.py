@@ -36,6 +36,8 @@ class MysqlServer(MariadbServer):
         users = self.folder.with_suffix(".sql")
         users.write_text(f"CREATE USER {_ROOT}; GRANT ALL ON *.* TO {_ROOT} WITH GRANT OPTION;\n")
         words = [*self._program(), "--initialize-insecure", f"--init-file={users}", f"--tmpdir={self.folder.parent}"]
+        # how names are kept is fixed with the data folder
+        words += [one for one in self.options if one.startswith("--lower-case-table-names")]
         subprocess.run(words, check=True, capture_output=True)
         users.unlink()
 

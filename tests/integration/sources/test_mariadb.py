@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -31,6 +30,7 @@ from retention.sources.record import read_records
 from retention.sources.source import Session, Source, SourceBusy
 from retention.sources.tags import carries
 from tests.integration.sources.conftest import keep_keys
+from tests.servers import mysql
 from tests.servers.mariadb import MariadbServer, numbers
 
 Sessions = Callable[[Source], Session]
@@ -331,22 +331,20 @@ def test_each_row_of_a_partitioned_table_goes_once(mariadb: Source, sessions: Se
 # -- a server with settings of its own -------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def awkward() -> Iterator[MariadbServer]:
-    folder = Path(tempfile.mkdtemp(prefix="retention-awkward-"))
+@pytest.fixture
+def awkward(tmp_path: Path, mysql_kind: str) -> Iterator[MariadbServer]:
     options = (
         "--sql-mode=ANSI,TRADITIONAL,PAD_CHAR_TO_FULL_LENGTH,HIGH_NOT_PRECEDENCE", "--character-set-server=latin1",
         "--collation-server=latin1_swedish_ci", "--default-time-zone=+13:00", "--completion-type=CHAIN",
-        "--transaction-isolation=SERIALIZABLE", "--autocommit=0", "--max-allowed-packet=2M", "--old-mode=",
-        "--lower-case-table-names=1",
+        "--transaction-isolation=SERIALIZABLE", "--autocommit=0", "--max-allowed-packet=2M",
+        "--lower-case-table-names=1", *(["--old-mode="] if mysql_kind == "mariadb" else []),
     )  # fmt: skip
-    server = MariadbServer(folder=folder / "data", options=options)
+    server = mysql.new(mysql_kind, tmp_path / mysql_kind, options)
     server.start()
     with server.connect() as connection, connection.cursor() as cursor:
         cursor.execute("CREATE DATABASE crm")
     yield server
     server.remove()
-    folder.rmdir()
 
 
 def test_no_setting_of_the_server_matters(awkward: MariadbServer, sessions: Sessions) -> None:
