@@ -1,17 +1,17 @@
 """Tables that nobody would have thought of: columns of any type, keys of one or several of them, what refers to them, and rows.
 
-A dialect joins by `TYPES`: each type with literals of its values, and whether records may be named by it.
+A server joins by `TYPES`: each type with literals of its values, and whether records may be named by it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.integration.sources.types import ANY_VALUE, MARIADB, POSTGRESQL, literal_of
+from tests.integration.sources.types import ANY_VALUE, MARIADB, MYSQL, POSTGRESQL, literal_of
 
 #: names that have to be quoted, and more
 NAMES = (
@@ -33,7 +33,7 @@ NAMES = (
 )
 
 OLD, YOUNG = "'2020-01-01 00:00:00'", "'2026-09-30 00:00:00'"
-CLOCK = {"sqlite": "DATETIME", "postgresql": "timestamptz", "mysql": "datetime(6)"}
+CLOCK = {"sqlite": "DATETIME", "postgresql": "timestamptz", "mariadb": "datetime(6)", "mysql": "datetime(6)"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +131,7 @@ _POSTGRESQL = tuple(
 )
 
 
-# --- MariaDB ---
+# --- MariaDB and MySQL ---
 
 _MARIADB_KEYS = ("tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "date", "char", "varchar", "binary", "varbinary",
                  "uuid", "year")  # fmt: skip
@@ -160,24 +160,33 @@ _MORE_MARIADB: dict[str, st.SearchStrategy[str]] = {
     "longblob": st.binary(max_size=9).map(_hex),
     "uuid": st.uuids().map(lambda one: f"'{one}'"),
 }
-_MARIADB = (
-    *(
-        Type(
-            declared=declared,
-            values=st.one_of(st.sampled_from(values), _MORE_MARIADB.get(declared, st.nothing())),
-            key=declared.split("(")[0].split(" ")[0] in _MARIADB_KEYS and not declared.endswith(_NO_UNICODE),
-        )
-        for declared, values in MARIADB.items()
-    ),
-    Type(
-        declared="varchar(9) character set utf8mb4 collate utf8mb4_unicode_ci",
-        values=st.sampled_from(["'a'", "'B'", "'é'", "'e'", "'ss'", "'ß'", "'a '", "''"]),
-        key=True,
-        alike=str.swapcase,
-    ),
-)
 
-TYPES: dict[str, tuple[Type, ...]] = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL, "mysql": _MARIADB}
+
+def _mariadb_types(literals: Mapping[str, Sequence[str]]) -> tuple[Type, ...]:
+    return (
+        *(
+            Type(
+                declared=declared,
+                values=st.one_of(st.sampled_from(values), _MORE_MARIADB.get(declared, st.nothing())),
+                key=declared.split("(")[0].split(" ")[0] in _MARIADB_KEYS and not declared.endswith(_NO_UNICODE),
+            )
+            for declared, values in literals.items()
+        ),
+        Type(
+            declared="varchar(9) character set utf8mb4 collate utf8mb4_unicode_ci",
+            values=st.sampled_from(["'a'", "'B'", "'é'", "'e'", "'ss'", "'ß'", "'a '", "''"]),
+            key=True,
+            alike=str.swapcase,
+        ),
+    )
+
+
+TYPES: dict[str, tuple[Type, ...]] = {
+    "sqlite": _SQLITE,
+    "postgresql": _POSTGRESQL,
+    "mariadb": _mariadb_types(MARIADB),
+    "mysql": _mariadb_types(MYSQL),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,9 +232,9 @@ _ACTIONS = st.sampled_from([None, "NO ACTION", "CASCADE", "SET NULL", "RESTRICT"
 
 
 @st.composite
-def cases(draw: st.DrawFn, dialect: str) -> Case:
-    """A case of that dialect. The database itself may refuse some of its rows; those are left out."""
-    types = TYPES[dialect]
+def cases(draw: st.DrawFn, server: str) -> Case:
+    """A case for that server. The database itself may refuse some of its rows; those are left out."""
+    types = TYPES[server]
     names = draw(st.permutations(NAMES))
     key_types = draw(st.lists(st.sampled_from([one for one in types if one.key]), min_size=1, max_size=3))
     value_types = draw(st.lists(st.sampled_from(types), min_size=1, max_size=5))
@@ -238,8 +247,8 @@ def cases(draw: st.DrawFn, dialect: str) -> Case:
         for _ in range(draw(st.integers(1, 7)))
     ]
     clocks = [draw(_CLOCKS) for _ in rows]
-    options = draw(st.sampled_from(["", "", "WITHOUT ROWID"])) if dialect == "sqlite" else ""
-    parts = draw(_children(dialect, tuple(zip(key, key_types, strict=True)), rows)) if draw(st.booleans()) else None
+    options = draw(st.sampled_from(["", "", "WITHOUT ROWID"])) if server == "sqlite" else ""
+    parts = draw(_children(server, tuple(zip(key, key_types, strict=True)), rows)) if draw(st.booleans()) else None
     bits = None
     if parts is not None and parts.keyed and draw(st.booleans()):
         value = draw(st.sampled_from(types))
@@ -247,11 +256,11 @@ def cases(draw: st.DrawFn, dialect: str) -> Case:
             (str(draw(st.integers(0, 9))), draw(st.one_of(value.values, st.just("NULL"))))
             for _ in range(draw(st.integers(0, 8)))
         ]
-        bits = Table(name="bits", columns=(("part", _INTEGER[dialect]), ("v", value)), rows=tuple(referring))
+        bits = Table(name="bits", columns=(("part", _INTEGER[server]), ("v", value)), rows=tuple(referring))
     return Case(
         things=Table(
             name="things",
-            columns=(*columns, ("clock", Type(declared=CLOCK[dialect], values=_CLOCKS))),
+            columns=(*columns, ("clock", Type(declared=CLOCK[server], values=_CLOCKS))),
             rows=tuple((*row, clock) for row, clock in zip(rows, clocks, strict=True)),
         ),
         key=key,
@@ -265,10 +274,10 @@ def cases(draw: st.DrawFn, dialect: str) -> Case:
 
 @st.composite
 def _children(
-    draw: st.DrawFn, dialect: str, key: tuple[tuple[str, Type], ...], rows: Sequence[tuple[str, ...]]
+    draw: st.DrawFn, server: str, key: tuple[tuple[str, Type], ...], rows: Sequence[tuple[str, ...]]
 ) -> Child:
     refers = tuple((f"r {place}", type_) for place, (_, type_) in enumerate(key))
-    value = draw(st.sampled_from(TYPES[dialect]))
+    value = draw(st.sampled_from(TYPES[server]))
     referring = []
     for _ in range(draw(st.integers(0, 9))):
         # to a record, as it writes its key or in another way, or to nothing, or to what is not there
@@ -291,7 +300,4 @@ def _children(
     return Child(table=table, refers=names, action=draw(_ACTIONS), keyed=draw(st.sampled_from([True, True, False])))
 
 
-_INTEGER = {
-    dialect: Type(declared="integer", values=st.integers(0, 9).map(str))
-    for dialect in ("sqlite", "postgresql", "mysql")
-}
+_INTEGER = {server: Type(declared="integer", values=st.integers(0, 9).map(str)) for server in TYPES}
