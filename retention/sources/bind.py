@@ -240,13 +240,12 @@ def _remedy(table: Table) -> str:
 
 def _odd_keys(bound: BoundClass) -> Iterator[tuple[str, str]]:
     """SQLite takes nulls, and values of any type, into most keys; such a record could be counted, but not be named."""
+    if bound.table.rowid and bound.record_class.key == bound.table.primary_key:
+        return
     kinds = [
         sa.func.typeof(column) != sa.literal("integer" if described.kind is Kind.INTEGER else "text")
         for column, described in zip(bound.key, bound.key_columns, strict=True)
-        if described.nullable or described.kind is not Kind.INTEGER or len(bound.key) > 1
     ]
-    if not kinds:  # the rowid itself
-        return
     session = bound.source.session()
     try:
         if session.rows(sa.select(sa.literal_column("1")).select_from(bound.rows).where(sa.or_(*kinds)).limit(1)):

@@ -176,7 +176,9 @@ class SqliteSource(Source):
             f'SELECT name, type, "notnull", pk, hidden FROM pragma_table_xinfo({wanted}) WHERE hidden <> 1 ORDER BY cid'
         )
         key = [column for _, column in sorted((int(row[3]), str(row[0])) for row in columns if row[3])]
-        rowid = len(key) == 1 and any(row[0] == key[0] and row[1].upper() == "INTEGER" for row in columns)
+        # only a key that is the rowid has no index of its own: not one of WITHOUT ROWID, nor one that says DESC
+        [(of_key,)] = session.rows(f"SELECT count(*) FROM pragma_index_list({wanted}) WHERE origin = 'pk'")
+        rowid = bool(key) and not of_key
         references = self._references(session)
         triggers = session.rows(
             f"SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND lower(tbl_name) = lower({wanted})"
@@ -207,6 +209,7 @@ class SqliteSource(Source):
                 for column, declared, required, _, hidden in columns
             ),
             primary_key=tuple(key),
+            rowid=rowid,
             unique_keys=tuple(tuple(indexes[index]) for index in unique if index in indexes),
             referenced_by=tuple(r for r in references if r.parent.lower() == name.lower()),
             refers_to=tuple(r for r in references if r.table == name),

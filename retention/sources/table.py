@@ -62,6 +62,8 @@ class Table:
     bare_name: str
     columns: tuple[Column, ...]
     primary_key: tuple[str, ...]
+    #: SQLite: the primary key is the rowid, which is a whole number whatever is put into it; any other key may be anything
+    rowid: bool = False
     #: column lists of unique indexes over whole columns and all rows, the primary key's own aside
     unique_keys: tuple[tuple[str, ...], ...] = ()
     #: every foreign key elsewhere that refers to this table

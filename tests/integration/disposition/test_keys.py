@@ -13,7 +13,7 @@ import pytest
 from retention.disposition import holding, restore
 from retention.disposition.destroy import plan_destruction
 from retention.disposition.explain import explain
-from retention.errors import InputError, PolicyFilesError
+from retention.errors import InputError, PolicyFilesError, SchemaUnsafe
 from retention.holds.scope import Keys
 from retention.ledger.control import Control
 from retention.policy.decide import Fate
@@ -203,6 +203,39 @@ def test_numbers_that_no_text_says_exactly_are_no_keys(keyed: Any) -> None:
     site.run_sql(site.url, "CREATE TABLE parts (id INTEGER PRIMARY KEY, k DOUBLE PRECISION REFERENCES things)")
     with pytest.raises(PolicyFilesError, match='the key "k0" is double precision, no text says such a number exactly'):
         site.plan("things")
+
+
+@pytest.mark.parametrize(
+    ("key", "more"),
+    [
+        ("BIGINT NOT NULL PRIMARY KEY", ""),
+        ("INTEGER NOT NULL PRIMARY KEY", "WITHOUT ROWID"),
+        ("INTEGER NOT NULL PRIMARY KEY DESC", ""),
+        ("INTEGER NOT NULL UNIQUE", ""),
+    ],
+    ids=["BIGINT", "WITHOUT ROWID", "DESC", "UNIQUE"],
+)
+def test_only_the_rowid_of_sqlite_is_always_a_number(
+    sqlite_url: str, tmp_path: Path, run_sql: Callable[..., None], key: str, more: str
+) -> None:
+    """What else is declared a whole number may hold text, by which nobody could hold the record or restore it."""
+    other = "" if "PRIMARY" in key else ", other INTEGER PRIMARY KEY"
+    run_sql(
+        sqlite_url,
+        f"CREATE TABLE things (k {key}, created_at DATETIME{other}) {more}",
+        "INSERT INTO things (k, created_at) VALUES (1, '2020-01-01 00:00:00'), ('b', '2020-01-01 00:00:00')",
+    )
+    (tmp_path / "policies").mkdir()
+    words = {"folder": tmp_path, "url": sqlite_url, "key": "k", "clock": "created_at", "dependents": ""}
+    (tmp_path / "retention.yaml").write_text(THINGS.format(**words))
+    (tmp_path / "policies" / "things.yaml").write_text(THINGS_POLICY)
+    Control.upgrade(f"sqlite:///{tmp_path}/retention.db")
+    site = Site(folder=tmp_path, url=sqlite_url, dialect="sqlite", comments=False, run_sql=run_sql)
+    with pytest.raises(SchemaUnsafe, match="things: some records have no proper key: k is null, or of another type"):
+        site.run("things")
+    assert site.rows("SELECT count(*) AS n FROM things") == [(2,)]
+    run_sql(sqlite_url, "DELETE FROM things WHERE k = 'b'")
+    assert site.run("things").deleted == 1
 
 
 @pytest.mark.parametrize("name", ["hold", "key_0", "retention_place"])
