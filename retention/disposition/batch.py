@@ -85,6 +85,8 @@ def _dispose(lane: Lane, window: Window, batch_id: str, tell: Tell) -> Disposed:
 
     def encode(parts: Sequence[Part]) -> Future[Written] | None:
         nonlocal written
+        # before a statement is to name the last key of the batch
+        refuse_unnameable(parts[0])
         if job.store is not None:
             written = lane.encoder.submit(carried(_write), job, batch_id, number, parts, epoch)
         return written
@@ -107,7 +109,6 @@ def _dispose(lane: Lane, window: Window, batch_id: str, tell: Tell) -> Disposed:
             session.rollback()
             lane.view.rolled_back()
             return Disposed(rows=0, dependent_rows=0, bytes=0)
-        refuse_unnameable(taken.parts[0])
         files = written.result() if written is not None else None
         failpoint("batch.after-files")
         batch = _row(job, batch_id, number, taken, files, epoch, session.transaction_id())
