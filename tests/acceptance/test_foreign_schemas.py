@@ -1,5 +1,5 @@
 """Databases that others designed, made and filled by their own programs: what is due goes, with all that belongs to it and
-nothing else, and comes back equal.
+nothing else, and comes back equal. On every server that is taken: none of the programs refuses MySQL 9.7.
 
 `pytest -n 0 -m soak tests/acceptance/test_foreign_schemas.py` installs the programs, each into an environment of its own, below
 the folder `RETENTION_FOREIGN` if that is set, where the next run finds them.
@@ -29,7 +29,7 @@ from tests.acceptance.foreign.schemas import AIRFLOW, AS_OF, SCHEMAS, Schema
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Retention
 
-pytestmark = pytest.mark.soak
+pytestmark = [pytest.mark.soak, pytest.mark.every_server]
 
 CONFIG = """\
 timezone: UTC
@@ -113,7 +113,8 @@ def dump(url: str) -> Dump:
         text = {
             "sqlite": " || '|' || ".join(f"quote({column})" for column in columns),
             "postgresql": f"ROW({', '.join(columns)})::text",
-            "mysql": f"concat_ws('|', {', '.join(f'coalesce(hex({column}), 0)' for column in columns)})",
+            # of a number itself, `hex` is that of the whole number beside it
+            "mysql": "concat_ws('|', " + ", ".join(f"coalesce(hex(concat({column})), '-')" for column in columns) + ")",
         }[source.dialect.name]
         rows[name] = Counter(row[0] for row in asked(url, f"SELECT {text} AS r FROM {quote(table.bare_name)}"))
     return rows
