@@ -8,11 +8,14 @@ import pyarrow.compute as pc
 from retention.archive.write import Part
 from retention.errors import SchemaUnsafe
 from retention.sources.literal import value_of
+from retention.sources.sqlite_schema import kind_of
+from retention.sources.table import Kind
 
 
 def refuse_unnameable(part: Part) -> None:
     """Raise SchemaUnsafe for a key with a NUL in it, which SQLite and MySQL store, and which no command line carries and
-    SQLite's own functions read to the NUL alone; and for a number beyond 64 bits with their sign, which only MySQL stores."""
+    SQLite's own functions read to the NUL alone; for a number beyond 64 bits with their sign, which only MySQL stores; and for
+    a value of another type than the key is declared, which SQLite takes also after the class was looked at."""
     literal = {entry.name for entry in part.columns if entry.travels == "literal"}
     unsigned = {entry.name for entry in part.columns if entry.type.startswith("bigint") and entry.travels == "text"}
     for name in part.key:
@@ -26,6 +29,8 @@ def refuse_unnameable(part: Part) -> None:
                 " deleted: nobody could hold or restore it by its key",
                 hint="give this record another key, or leave it out by a `where`",
             )
+        if name in literal:
+            _refuse_other_types(part, name)
         # text that is not plain travels by its bytes: CAST(X'...' AS TEXT)
         suspect = pc.match_substring(column, "CAST(" if name in literal else "\0")
         for value in column.filter(suspect).to_pylist():
@@ -36,3 +41,15 @@ def refuse_unnameable(part: Part) -> None:
                     " deleted: nobody could hold or restore it by its key",
                     hint="give this record another key, or leave it out by a `where`",
                 )
+
+
+def _refuse_other_types(part: Part, name: str) -> None:
+    [declared] = [entry.type for entry in part.columns if entry.name == name]
+    whole = kind_of(declared) is Kind.INTEGER
+    for literal in part.rows[name].to_pylist():
+        if not isinstance(value_of(literal), int if whole else str):
+            raise SchemaUnsafe(
+                f"a record of {part.table} has the key {literal}, which is no {'whole number' if whole else 'text'}, so nothing"
+                " of its batch was deleted: nobody could hold or restore it by its key",
+                hint=f"give every record a {name} of the declared type",
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from retention.disposition import holding, restore
 from retention.disposition.destroy import plan_destruction
 from retention.disposition.explain import explain
+from retention.disposition.plan import make_plan
+from retention.disposition.run import begin, perform
 from retention.errors import InputError, PolicyFilesError, SchemaUnsafe
 from retention.holds.scope import Keys
 from retention.ledger.control import Control
@@ -235,6 +238,15 @@ def test_only_the_rowid_of_sqlite_is_always_a_number(
         site.run("things")
     assert site.rows("SELECT count(*) AS n FROM things") == [(2,)]
     run_sql(sqlite_url, "DELETE FROM things WHERE k = 'b'")
+    # one that comes after the class was looked at
+    engine = site.engine()
+    policy = engine.project.policies.get("things")
+    run = begin(engine, policy, make_plan(engine, [policy], AS_OF).policies[0], AS_OF)
+    run_sql(sqlite_url, "INSERT INTO things (k, created_at) VALUES (1.5, '2020-01-01 00:00:00')")
+    with pytest.raises(SchemaUnsafe, match=r"a record of things has the key 1\.5, which is no whole number"):
+        perform(engine, run, progress=lambda batch: None, stop=threading.Event())
+    assert site.rows("SELECT count(*) AS n FROM things") == [(2,)]
+    run_sql(sqlite_url, "DELETE FROM things WHERE k = 1.5")
     assert site.run("things").deleted == 1
 
 
