@@ -19,6 +19,11 @@ from retention.sources.literal import value_of
 #: a number with a fraction: without the zeros at its end
 _ZEROS = re.compile(r"^(-?[0-9]+)(?:\.0+|(\.[0-9]*[1-9])0*)$")
 
+#: names of letters that are another with a stroke or the like; of the two kana that are one
+_LIKE = re.compile(r"LATIN SMALL LETTER (?P<latin>[A-Z]) WITH .*|(?:HIRAGANA|KATAKANA) LETTER (?:SMALL )?(?P<kana>\w+)")
+#: letters that may be what their names do not say
+_UNLIKE = {"æ": "ae", "œ": "oe", "ð": "d", "ı": "i", "\u0640": ""}
+
 
 class Unreadable(Exception):
     """A value whose archived form says nothing that a condition could compare. What depends on it counts as covered."""
@@ -82,8 +87,8 @@ def key_texts(rows: pa.Table, file: FileEntry | Part) -> list[str]:
 
 
 def loosely(key: Sequence[str | None]) -> tuple[str | None, ...]:
-    """A key's texts without what may not matter to the database: case, accents and spaces at the end, where a collation says
-    so, and zeros at the end of a number."""
+    """A key's texts without what may not matter to the database: case, accents, strokes, signs that are not seen and spaces at
+    the end, where a collation says so, and zeros at the end of a number."""
     return tuple(None if part is None else _ZEROS.sub(_without_zeros, _letters(part)) for part in key)
 
 
@@ -93,7 +98,21 @@ def _without_zeros(number: re.Match[str]) -> str:
 
 def _letters(text: str) -> str:
     apart = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(one for one in apart if not unicodedata.combining(one)).casefold().rstrip()
+    return "".join(_letter(one) for one in apart if not unicodedata.combining(one)).casefold().rstrip()
+
+
+def _letter(one: str) -> str:
+    """What is left of a character by the collation that tells fewest apart: to `utf8mb4_0900_ai_ci`, which is MySQL's own, a
+    control character is nothing and ø is o; to `utf8mb4_unicode_ci` all emoji are the same."""
+    category = unicodedata.category(one)
+    if one > "\uffff" or (category.startswith("C") and one not in "\t\n\v\f\r\x85"):
+        return ""
+    if one.isascii():
+        return one
+    if category == "Nd":
+        return str(unicodedata.decimal(one))
+    like = _LIKE.fullmatch(unicodedata.name(one, ""))
+    return (like["latin"] or like["kana"]).lower() if like else _UNLIKE.get(one, one)
 
 
 def as_text(value: object) -> str:

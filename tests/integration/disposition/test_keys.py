@@ -191,6 +191,45 @@ def test_a_hold_protects_the_copy_of_a_key_that_the_database_takes_for_the_same(
     assert len(destroyed_long_after(site).held) == 1
 
 
+@pytest.mark.every_server
+@pytest.mark.parametrize(
+    ("stored", "other"),
+    [("Bj\u00f8rn", "BJORN"), ("\u00e6ble", "Aeble"), ("a\u009c", "A"), ("\u200b1", "\u0661"), ("\u3042", "\u30a2")],
+    ids=["stroke", "ligature", "control", "digit", "kana"],
+)
+def test_what_a_collation_takes_for_the_same_is_the_same_in_the_archive(
+    mariadb_url: str, tmp_path: Path, run_sql: Callable[..., None], stored: str, other: str
+) -> None:
+    """What refers to a key in another spelling comes back with it, and a hold on that spelling protects the copy."""
+    text = "VARCHAR(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_520_ci"
+    run_sql(
+        mariadb_url,
+        f"CREATE TABLE things (k {text} NOT NULL PRIMARY KEY, created_at DATETIME)",
+        f"CREATE TABLE parts (id INTEGER PRIMARY KEY, k {text}, FOREIGN KEY (k) REFERENCES things (k))",
+        f"INSERT INTO things VALUES ('{stored}', '2020-01-01 00:00:00')",
+        f"INSERT INTO parts VALUES (1, '{stored}'), (2, '{other}')",
+    )
+    (tmp_path / "policies").mkdir()
+    words = {"folder": tmp_path, "url": mariadb_url, "key": "k", "clock": "created_at"}
+    (tmp_path / "retention.yaml").write_text(THINGS.format(**words, dependents=", dependents: {parts: {key: k}}"))
+    (tmp_path / "policies" / "things.yaml").write_text(THINGS_POLICY)
+    Control.upgrade(f"sqlite:///{tmp_path}/retention.db")
+    site = Site(folder=tmp_path, url=mariadb_url, dialect="mysql", comments=False, run_sql=run_sql)
+    with site.at(AS_OF + timedelta(days=100)):
+        run = site.run("things", AS_OF + timedelta(days=99))
+        assert (run.deleted, run.dependent_rows) == (1, 2)
+        scope = Keys(records="crm.things", count=1)
+        hold = holding.place(site.engine(), matter="1", reason="r", scope=scope, keys=[other]).hold
+    destroyed = destroyed_long_after(site)
+    assert (len(destroyed.due), len(destroyed.held)) == (0, 1)
+    holding.release(site.engine(), hold.id, reason="over")
+    chosen = restore.choose(site.engine(), run=run.run, keys=(), where=(), address=None)
+    restore.restore(site.engine(), chosen, reason="asked for")
+    assert site.rows("SELECT hex(k) AS k FROM parts ORDER BY id") == [
+        (one.encode().hex().upper(),) for one in (stored, other)
+    ]
+
+
 def test_a_key_that_no_value_of_its_type_is_written_like(keyed: Any) -> None:
     site, _ = keyed("postgresql", "decimal")
     with pytest.raises(InputError, match=r"10\.5\.5 is no key of crm\.things"):
