@@ -11,11 +11,11 @@ from retention.errors import SchemaUnsafe
 from retention.sources.column_entry import ColumnEntry, Travels
 
 #: as SQLite's quote() and the projection of such a column write them
-WRITABLE = ["'a'", "'CAST(a)'", "CAST(X'C3A9' AS TEXT)", "CAST(X'FF61' AS TEXT)", "7"]
+WRITABLE = ["'a'", "'CAST(a)'", "CAST(X'C3A9' AS TEXT)", "CAST(X'FF61' AS TEXT)", "'7'"]
 
 
-def part(travels: Travels, keys: list[str] | list[int]) -> Part:
-    column = ColumnEntry(name="k", type="TEXT", travels=travels)
+def part(travels: Travels, keys: list[str] | list[int], declared: str = "TEXT") -> Part:
+    column = ColumnEntry(name="k", type=declared, travels=travels)
     return Part(table="notes", key=("k",), columns=(column,), rows=pa.table({"k": keys}))
 
 
@@ -34,6 +34,20 @@ def test_every_other_key_can_be_written() -> None:
     refuse_unnameable(part("literal", WRITABLE))
     refuse_unnameable(part("native", ["a", "CAST(X'61' AS TEXT)", "é"]))
     refuse_unnameable(part("native", [1, 2]))
+
+
+@pytest.mark.parametrize(
+    ("declared", "keys", "what"),
+    [
+        ("TEXT", ["'a'", "X'61'"], "the key X'61', which is no text"),
+        ("BIGINT", ["1", "'a'"], "the key 'a', which is no whole number"),
+        ("INTEGER", ["1", "1.5"], "the key 1.5, which is no whole number"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(declared: str, keys: list[str], what: str) -> None:
+    refuse_unnameable(part("literal", keys[:1], declared))
+    with pytest.raises(SchemaUnsafe, match=f"a record of notes has {what}"):
+        refuse_unnameable(part("literal", keys, declared))
 
 
 @pytest.mark.parametrize(
