@@ -17,7 +17,7 @@ from retention.disposition.archived_values import ArchivedValues, Unreadable, ke
 from retention.disposition.held import HoldsInEffect
 from retention.disposition.holding import touched
 from retention.holds.hold import Hold
-from retention.holds.scope import Everything, Keys, Matching, Subject, Tagged, WholeClass
+from retention.holds.scope import Everything, Key, Keys, Matching, Subject, Tagged, WholeClass
 from retention.ledger import batches
 from retention.ledger import holds as hold_rows
 from retention.ledger.batches import Batch
@@ -27,12 +27,13 @@ from retention.policy.moment import moment_of
 from retention.policy.record_class import RecordClass
 from retention.policy.tags import TagColumn, TagTable
 from retention.sources.keys import key_from_text, key_text
-from retention.sources.presence import as_written
+from retention.sources.presence import any_same, as_written
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from retention.disposition.engine import Engine
+    from retention.sources.bound_class import BoundClass
 
 
 def covering(engine: Engine, store: Store, batch: Batch, holds: HoldsInEffect) -> list[Hold]:
@@ -80,6 +81,8 @@ def _covers_a_row(engine: Engine, store: Store, batch: Batch, manifest: Manifest
     keys = _held_keys(engine, batch.records, hold)
     rows = rows_of(store, root)
     own = [_plain(text, len(root.key)) for text in key_texts(rows, root)]
+    if isinstance(hold.scope, Keys) and _same_to_the_database(engine, batch.records, hold, key_texts(rows, root)):
+        return True
     try:
         joined = _joined_tags(store, manifest, declared, set(own)) if isinstance(hold.scope, Tagged) else {}
         return any(
@@ -152,10 +155,24 @@ def _held_keys(engine: Engine, address: str, hold: Hold) -> frozenset[tuple[str 
     """The hold's keys, as they were written and as the database would write them, plainly."""
     if not isinstance(hold.scope, Keys):
         return frozenset()
+    bound, keys = _keys_of(engine, address, hold)
+    return frozenset(_plain(key_text(key), len(key)) for key in (*keys, *as_written(bound, keys)))
+
+
+def _keys_of(engine: Engine, address: str, hold: Hold) -> tuple[BoundClass, list[Key]]:
     bound = engine.bound(address)
     with engine.control.read() as connection:
-        keys = [key_from_text(bound, str(key[0])) for key in hold_rows.keys(connection, hold.id)]
-    return frozenset(_plain(key_text(key), len(key)) for key in (*keys, *as_written(bound, keys)))
+        return bound, [key_from_text(bound, str(key[0])) for key in hold_rows.keys(connection, hold.id)]
+
+
+def _same_to_the_database(engine: Engine, address: str, hold: Hold, own: list[str]) -> bool:
+    """Whether MariaDB or MySQL takes an archived key for one that is held: their collations know more letters that are the same
+    than `loosely` does, each its own. Of ASCII that tells all."""
+    bound, held = _keys_of(engine, address, hold)
+    if bound.dialect != "mysql":
+        return False
+    asked = own if any(not key_text(key).isascii() for key in held) else [text for text in own if not text.isascii()]
+    return any_same(bound, [key_from_text(bound, text) for text in asked], held)
 
 
 def _plain(text: str, columns: int) -> tuple[str | None, ...]:

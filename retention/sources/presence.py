@@ -36,6 +36,21 @@ def present(session: Session, bound: BoundClass, keys: Sequence[Key]) -> list[Ke
     return [tuple(row) for row in session.rows(statements.present_keys(bound))]
 
 
+def any_same(bound: BoundClass, keys: Sequence[Key], wanted: Sequence[Key]) -> bool:
+    """Whether to the database one of the keys is the same as a wanted one, in whatever spelling: by the collations of the
+    key's columns (MariaDB and MySQL). Raises SourceFailed."""
+    if not keys:
+        return False
+    session = bound.source.session()
+    try:
+        session.begin(write=False)
+        load_keys(session, bound, keys)
+        some = (wanted[start : start + 500] for start in range(0, len(wanted), 500))
+        return any(session.rows(statements.same_keys(bound, each)) for each in some)
+    finally:
+        session.close()
+
+
 def as_written(bound: BoundClass, keys: Sequence[Key]) -> list[Key]:
     """The same keys, in the same order, as the database writes them: a person may write ``10.5`` for ``10.50``, ``\\xFF`` for
     ``\\xff``, or a time in another zone, and archived keys are compared by their text. Raises InputError where one is no

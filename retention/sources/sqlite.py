@@ -11,6 +11,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from adbc_driver_manager import Error as DriverError
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
+from sqlalchemy.sql import Executable
 
 from retention.errors import SourceFailed
 from retention.sources.adbc import AdbcSession
@@ -88,6 +89,14 @@ class SqliteSession(AdbcSession):
         finally:
             self.rollback()
             self.execute("PRAGMA busy_timeout = 10000")
+
+    def keep_temporary(self, name: str, chosen: Executable, key: Sequence[str]) -> int:
+        quote = self._source.dialect.identifier_preparer.quote_identifier
+        kept = super().keep_temporary(name, chosen, key)
+        # who asks of a shared row what refers to it looks keys up one by one
+        columns = ", ".join(map(quote, key))
+        self.execute(f"CREATE UNIQUE INDEX temp.{quote(f'{name}_key')} ON {quote(name)} ({columns})")
+        return kept
 
     def prepare(self, cursor: Cursor) -> None:
         # Types are taken from the first batch of the stream, so it is a large one; the driver reserves room for all of it.

@@ -33,7 +33,7 @@ from retention.sources.bound_dependent import (
 from retention.sources.conditions import condition_sql
 from retention.sources.keys import as_text, key_expression, key_literals, key_projection, plain_key, row_value
 from retention.sources.predicate import matches
-from retention.sources.sql import Bool, any_of, name, raw, string, temporary
+from retention.sources.sql import Bool, all_of, any_of, name, raw, string, temporary
 from retention.sources.tags import readable, tag_items
 
 #: makes a statement that yields these columns; see `read.read_rows`
@@ -284,6 +284,17 @@ def keys_as_written(bound: BoundClass) -> sa.Select[Any]:
         for one in bound.key_columns
     ]
     return sa.select(*columns).select_from(keys).order_by(keys.c[PLACE])
+
+
+def same_keys(bound: BoundClass, wanted: Sequence[Key]) -> sa.Select[Any]:
+    """One row if one of the keys in the temporary table KEYS is to the database the same as a wanted one."""
+    keys = temporary(bound.dialect, KEYS, bound.record_class.key)
+    columns = [key_expression(bound, one, keys.c[one.name]) for one in bound.key_columns]
+    same = (
+        all_of(column == value for column, value in zip(columns, key_literals(bound, key), strict=True))
+        for key in wanted
+    )
+    return sa.select(raw("1").label("one")).select_from(keys).where(any_of(same)).limit(1)
 
 
 def _among_keys(bound: BoundClass) -> Bool:

@@ -230,6 +230,38 @@ def test_what_a_collation_takes_for_the_same_is_the_same_in_the_archive(
     ]
 
 
+@pytest.mark.every_server
+@pytest.mark.parametrize(
+    ("collation", "stored", "other"),
+    [
+        ("utf8mb4_german2_ci", "M\u00e4x", "maex"), ("utf8mb4_general_ci", "Stra\u00dfe", "strase"),
+        ("utf8mb4_swedish_ci", "\u00fcx", "YX"),
+    ],
+)  # fmt: skip
+def test_the_database_itself_says_which_copy_a_held_key_means(
+    mariadb_url: str, tmp_path: Path, run_sql: Callable[..., None], collation: str, stored: str, other: str
+) -> None:
+    """Each language has letters of its own that are the same."""
+    run_sql(
+        mariadb_url,
+        f"CREATE TABLE things (k VARCHAR(9) CHARACTER SET utf8mb4 COLLATE {collation} PRIMARY KEY, created_at DATETIME)",
+        f"INSERT INTO things VALUES ('{stored}', '2020-01-01 00:00:00')",
+    )
+    (tmp_path / "policies").mkdir()
+    words = {"folder": tmp_path, "url": mariadb_url, "key": "k", "clock": "created_at"}
+    (tmp_path / "retention.yaml").write_text(THINGS.format(**words, dependents=""))
+    (tmp_path / "policies" / "things.yaml").write_text(THINGS_POLICY)
+    Control.upgrade(f"sqlite:///{tmp_path}/retention.db")
+    site = Site(folder=tmp_path, url=mariadb_url, dialect="mysql", comments=False, run_sql=run_sql)
+    with site.at(AS_OF + timedelta(days=100)):
+        assert site.run("things", AS_OF + timedelta(days=99)).deleted == 1
+    for key, held in (("another", 0), ("\u0451\u0436", 0), (other, 1)):
+        with site.at(AS_OF + timedelta(days=100)):
+            scope = Keys(records="crm.things", count=1)
+            holding.place(site.engine(), matter="1", reason="r", scope=scope, keys=[key])
+        assert len(destroyed_long_after(site).held) == held
+
+
 def test_a_key_that_no_value_of_its_type_is_written_like(keyed: Any) -> None:
     site, _ = keyed("postgresql", "decimal")
     with pytest.raises(InputError, match=r"10\.5\.5 is no key of crm\.things"):
