@@ -259,8 +259,14 @@ def config_schema() -> Schema:
 def _dependents(columns: Schema) -> Schema:
     """What `dependents` says, at each level."""
     properties = {
-        "key": {"description": "The column, or list of columns, that refers to the record.", **columns},
-        "of": {"description": "What it refers to, where that is not the key.", **columns},
+        "key": {
+            "description": "What refers to the record: a column, or a list; of shared rows what is referred to.",
+            **columns,
+        },
+        "of": {
+            "description": "What it refers to, where that is not the key; of shared rows what refers to them.",
+            **columns,
+        },
         "when": {"description": "Which rows refer to the record at all.", "$ref": "#/$defs/where"},
         "then": {"description": "What becomes of the rows.", "enum": [one.value for one in Then]},
         "dependents": {"$ref": "#/$defs/dependents"},
@@ -269,7 +275,12 @@ def _dependents(columns: Schema) -> Schema:
         "required": ["then", "dependents"],
         "properties": {"then": {"enum": [Then.BLOCK.value, Then.DETACH.value]}},
     }
-    dependent = _block("A dependent table.", properties, required=["key"], **{"not": stays})
+    unsaid = {
+        "required": ["then"],
+        "properties": {"then": {"const": Then.LAST.value}},
+        "anyOf": [{"not": {"required": ["of"]}}, {"required": ["when"]}],
+    }
+    dependent = _block("A dependent table.", properties, required=["key"], **{"not": {"anyOf": [stays, unsaid]}})
     several = {"type": "array", "items": dependent, "minItems": 1}
     said = (
         "Table: the column that refers to the record; its rows go with the record. A list, if it refers several times."

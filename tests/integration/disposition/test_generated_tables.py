@@ -140,7 +140,7 @@ class Trial:
         return found
 
     def odd(self) -> bool:
-        """Whether some record has a key that the docs say is refused (docs/tables.md)."""
+        """Whether some record has a key that the docs say is refused (docs/tables/keys.md)."""
         declared, dialect = dict(self.case.things.columns), self.source.dialect.name
         said = ["1 = 0"]
         for name in self.case.key:

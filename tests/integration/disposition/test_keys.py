@@ -191,6 +191,16 @@ def test_a_hold_protects_the_copy_of_a_key_that_the_database_takes_for_the_same(
     assert len(destroyed_long_after(site).held) == 1
 
 
+def _things(folder: Path, url: str, run_sql: Callable[..., None], dependents: str = "") -> Site:
+    """Things by the key ``k`` on MariaDB or MySQL."""
+    (folder / "policies").mkdir()
+    words = {"folder": folder, "url": url, "key": "k", "clock": "created_at"}
+    (folder / "retention.yaml").write_text(THINGS.format(**words, dependents=dependents))
+    (folder / "policies" / "things.yaml").write_text(THINGS_POLICY)
+    Control.upgrade(f"sqlite:///{folder}/retention.db")
+    return Site(folder=folder, url=url, dialect="mysql", comments=False, run_sql=run_sql)
+
+
 @pytest.mark.every_server
 @pytest.mark.parametrize(
     ("stored", "other"),
@@ -209,12 +219,7 @@ def test_what_a_collation_takes_for_the_same_is_the_same_in_the_archive(
         f"INSERT INTO things VALUES ('{stored}', '2020-01-01 00:00:00')",
         f"INSERT INTO parts VALUES (1, '{stored}'), (2, '{other}')",
     )
-    (tmp_path / "policies").mkdir()
-    words = {"folder": tmp_path, "url": mariadb_url, "key": "k", "clock": "created_at"}
-    (tmp_path / "retention.yaml").write_text(THINGS.format(**words, dependents=", dependents: {parts: {key: k}}"))
-    (tmp_path / "policies" / "things.yaml").write_text(THINGS_POLICY)
-    Control.upgrade(f"sqlite:///{tmp_path}/retention.db")
-    site = Site(folder=tmp_path, url=mariadb_url, dialect="mysql", comments=False, run_sql=run_sql)
+    site = _things(tmp_path, mariadb_url, run_sql, ", dependents: {parts: {key: k}}")
     with site.at(AS_OF + timedelta(days=100)):
         run = site.run("things", AS_OF + timedelta(days=99))
         assert (run.deleted, run.dependent_rows) == (1, 2)
@@ -247,12 +252,7 @@ def test_the_database_itself_says_which_copy_a_held_key_means(
         f"CREATE TABLE things (k VARCHAR(9) CHARACTER SET utf8mb4 COLLATE {collation} PRIMARY KEY, created_at DATETIME)",
         f"INSERT INTO things VALUES ('{stored}', '2020-01-01 00:00:00')",
     )
-    (tmp_path / "policies").mkdir()
-    words = {"folder": tmp_path, "url": mariadb_url, "key": "k", "clock": "created_at"}
-    (tmp_path / "retention.yaml").write_text(THINGS.format(**words, dependents=""))
-    (tmp_path / "policies" / "things.yaml").write_text(THINGS_POLICY)
-    Control.upgrade(f"sqlite:///{tmp_path}/retention.db")
-    site = Site(folder=tmp_path, url=mariadb_url, dialect="mysql", comments=False, run_sql=run_sql)
+    site = _things(tmp_path, mariadb_url, run_sql)
     with site.at(AS_OF + timedelta(days=100)):
         assert site.run("things", AS_OF + timedelta(days=99)).deleted == 1
     for key, held in (("another", 0), ("\u0451\u0436", 0), (other, 1)):

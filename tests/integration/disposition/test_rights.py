@@ -43,7 +43,7 @@ def owned(request: pytest.FixtureRequest, server: str, tmp_path: Path, run_sql: 
 
 @pytest.fixture
 def clerk(owned: Any, server: str) -> Iterator[str]:
-    """A role that has all that docs/operations.md asks for, and the site runs as it."""
+    """A role that has all that docs/tables/rights.md asks for, and the site runs as it."""
     role = f"clerk_{uuid.uuid4().hex[:8]}"
     grants, ends = {
         "postgresql": (

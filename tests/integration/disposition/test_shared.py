@@ -270,14 +270,6 @@ def test_what_else_refers_to_shared_rows_is_declared(shared: Desk) -> None:
             DOCUMENTS, LINKS.format(then=""), declared().replace("key: id", "key: idd"), 'no column "idd"', id="no column",
         ),
         pytest.param(
-            DOCUMENTS, LINKS.format(then=""), declared().replace("of: document_id, ", ""),
-            "nothing says by which column that one does", id="no of",
-        ),
-        pytest.param(
-            DOCUMENTS, LINKS.format(then=""), declared().replace("of: document_id", "of: document_id, when: {name: a}"),
-            'has a "when", and goes with the last row', id="when",
-        ),
-        pytest.param(
             DOCUMENTS, LINKS.format(then=""), declared(f"tickets: {{key: id, of: id, {LAST}}}"),
             '"tickets" is shared by rows of documents that are themselves shared', id="shared by shared rows",
         ),
