@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import sqlalchemy as sa
 
 from retention.archive.manifest import KeyValue
 from retention.archive.write import Part
@@ -35,6 +36,8 @@ class Cut:
     """What left the source, as the archive takes it: the root rows first, then each dependent's."""
 
     parts: tuple[Part, ...]
+    #: rows of dependents that went: not those that were detached, nor shared ones that stay with other records
+    dependent_rows: int = 0
     #: the last key of a window that was given by ``rows``; None where nothing due lies beyond
     until: tuple[object, ...] | None = None
 
@@ -42,11 +45,6 @@ class Cut:
     def rows(self) -> int:
         """Records, without their dependents' rows."""
         return int(self.parts[0].rows.num_rows)
-
-    @property
-    def dependent_rows(self) -> int:
-        """Rows of dependents that went; those that were detached stay where they are."""
-        return sum(int(part.rows.num_rows) for part in self.parts[1:] if not part.detached)
 
     @property
     def bytes(self) -> int:
@@ -132,11 +130,13 @@ def _selected(
         for dependent in bound.changed
     ]
     encode(parts)
+    window_due = sa.and_(condition, statements.in_window(bound, after, until))
+    going = _going(session, bound, parts, lambda one: statements.count_dependents(bound, one, window_due))
     with referred_meanwhile():
         [counts] = session.rows(statements.delete_with_dependents(bound, condition, after=after, until=until))
-    for part, deleted in zip(parts, counts, strict=True):
-        _agree(part.table, part.rows.num_rows, int(deleted))
-    return Cut(parts=tuple(parts))
+    for part, expected, deleted in zip(parts, going, counts, strict=True):
+        _agree(part.table, expected, int(deleted))
+    return Cut(parts=tuple(parts), dependent_rows=_dependent_rows(parts, going))
 
 
 def _locked(
@@ -169,22 +169,42 @@ def _locked(
     if parts[0].rows.num_rows == 0:
         return Cut(parts=tuple(parts))
     until = last_key(parts[0])
-    for dependent in bound.changed:
-        if dependent.shared and locks_rows:
-            session.rows(statements.lock_shared(bound, dependent))
-        build = statements.select_batch_dependents(bound, dependent)
-        parts.append(_dependent_part(session, bound, dependent, build))
+    parts += [
+        _dependent_part(session, bound, dependent, statements.select_batch_dependents(bound, dependent))
+        for dependent in bound.changed
+    ]
     encode(parts)
+    going = _going(session, bound, parts, lambda one: statements.count_batch_dependents(bound, one))
     deleting = statements.delete_due(bound, condition, after=after, until=until)
-    changes: list[tuple[Part, Executable]] = [(parts[0], deleting)]
-    for part, dependent in reversed(list(zip(parts[1:], bound.changed, strict=True))):
-        changes.append((part, statements.delete_dependents(bound, dependent)))
-    for part, change in changes:
+    changes: list[tuple[Part, int, Executable]] = [(parts[0], going[0], deleting)]
+    for part, expected, dependent in reversed(list(zip(parts[1:], going[1:], bound.changed, strict=True))):
+        changes.append((part, expected, statements.delete_dependents(bound, dependent)))
+    for part, expected, change in changes:
         changed = session.execute(change)
-        if locks_rows and changed != part.rows.num_rows:
+        if locks_rows and changed != expected:
             raise _changed(part.table)
-        _agree(part.table, part.rows.num_rows, changed)
-    return Cut(parts=tuple(parts), until=until if parts[0].rows.num_rows == rows else None)
+        _agree(part.table, expected, changed)
+    return Cut(
+        parts=tuple(parts),
+        dependent_rows=_dependent_rows(parts, going),
+        until=until if parts[0].rows.num_rows == rows else None,
+    )
+
+
+def _going(
+    session: Session, bound: BoundClass, parts: Sequence[Part], count: Callable[[BoundDependent], Executable]
+) -> list[int]:
+    """How many rows of each part go, or are detached: all, but of shared ones, and what is below them, those that ``count``
+    counts. The others are archived with their record, and stay with other records."""
+    going = [int(part.rows.num_rows) for part in parts]
+    for place, one in enumerate(bound.changed, start=1):
+        if one.then is not Then.DETACH and (one.shared or one.under is not None):
+            [(going[place],)] = session.rows(count(one))
+    return going
+
+
+def _dependent_rows(parts: Sequence[Part], going: Sequence[int]) -> int:
+    return sum(count for part, count in zip(parts[1:], going[1:], strict=True) if not part.detached)
 
 
 def _dependent_part(session: Session, bound: BoundClass, dependent: BoundDependent, build: statements.Build) -> Part:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ from retention.sources import statements
 from retention.sources.bound_class import BoundClass
 from retention.sources.bound_dependent import BoundDependent
 from retention.sources.column_entry import ColumnEntry
-from retention.sources.order import Closing, closings, own_reference
+from retention.sources.order import Closing, closings
 from retention.sources.read import read_rows
 from retention.sources.restored import count_astray, insert_restored, present_restored, refer_restored
 from retention.sources.table import Table
@@ -49,24 +49,22 @@ class Returned:
         return self.rows.select([entry.name for entry in self.placed] if names is None else names)
 
 
-def absent(session: Session, bound: BoundClass, shared: BoundDependent, back: Returned) -> Returned:
-    """Those of the rows that are not there now: what records share may have come back with one of them before."""
-    if not {entry.name for entry in back.placed}.issuperset(shared.key):
-        return back
-    numbers = pa.array(range(back.rows.num_rows), pa.int64())
+def absent(session: Session, bound: BoundClass, shared: BoundDependent, file: FileEntry, rows: pa.Table) -> pa.Table:
+    """Those of the shared rows that are not there now: the others stayed with other records, or came back with them."""
+    back = Returned(table=shared.table, file=file, rows=rows, build=statements.select_dependents_by_keys(bound, shared))
+    if rows.num_rows == 0 or not {entry.name for entry in back.placed}.issuperset(shared.key):
+        return rows
+    numbers = pa.array(range(rows.num_rows), pa.int64())
     session.load_temporary(statements.RESTORED, back.values().append_column(statements.PLACE, numbers))
-    there = {int(place) for (place,) in session.rows(present_restored(bound, back.table, shared.key, back.placed))}
-    return replace(back, rows=back.rows.filter(pa.array([one not in there for one in range(len(numbers))], pa.bool_())))
+    there = {int(place) for (place,) in session.rows(present_restored(bound, shared.table, shared.key, back.placed))}
+    return rows.filter(pa.array([one not in there for one in range(rows.num_rows)], pa.bool_()))
 
 
 def insert(session: Session, bound: BoundClass, back: Returned) -> None:
-    """Insert the rows. What would refer to rows that are put back later is left empty until `close_circles`. Raises Failed
-    where they share rows with others, and those are not there."""
+    """Insert the rows. What would refer to rows that are put back later is left empty until `close_circles`."""
     closing = _closing(bound, back)
     empty = {name for one in closing for name in one.loose}
     session.load_temporary(statements.RESTORED, back.values())
-    for one in _sharing(bound, back):
-        _refuse_astray(session, bound, one, back.placed)
     try:
         session.execute(insert_restored(bound.source, back.table, back.placed, empty))
     except SourceFailed as error:
@@ -91,7 +89,14 @@ def close_circles(session: Session, bound: BoundClass, back: Sequence[Returned])
         entries = [entry for entry in one.placed if entry.name in needed]
         session.load_temporary(statements.RESTORED, one.values([entry.name for entry in entries]))
         for each in closing:
-            _refuse_astray(session, bound, each, entries)
+            [(astray,)] = session.rows(count_astray(bound, each, entries))
+            if astray:
+                raise Failed(
+                    f"{each.name}: {astray:,} of the restored rows refer to rows of {each.target.name} that are not there:"
+                    " rolled back",
+                    hint=f"restore the records with which those rows of {each.target.name} went first, or together with"
+                    " these",
+                )
         session.execute(refer_restored(bound, one.table, closing[0].key, sorted(columns), entries))
 
 
@@ -109,32 +114,6 @@ def compare(session: Session, bound: BoundClass, back: Returned, every: Sequence
         raise Failed(
             f"what was restored to {back.table.name} reads back differently: rolled back", hint=_alters(back, every)
         )
-
-
-def _refuse_astray(session: Session, bound: BoundClass, closing: Closing, entries: Sequence[ColumnEntry]) -> None:
-    """Of the rows in the temporary table RESTORED."""
-    [(astray,)] = session.rows(count_astray(bound, closing, entries))
-    if astray:
-        target = closing.target.name
-        raise Failed(
-            f"{closing.name}: {astray:,} of the restored rows refer to rows of {target} that are not there: rolled back",
-            hint=f"restore the records with which those rows of {target} went first, or together with these",
-        )
-
-
-def _sharing(bound: BoundClass, back: Returned) -> list[Closing]:
-    """The references of the table to rows that its own share with others."""
-    there, found = {entry.name for entry in back.placed}, []
-    for one in bound.shared:
-        above, key = (
-            (bound.table, bound.record_class.key)
-            if one.parent is None
-            else (one.parent.table, one.parent.table.primary_key)
-        )
-        reference = own_reference(bound, one)
-        if above == back.table and reference is not None and there.issuperset(reference.columns):
-            found.append(Closing(reference=reference, table=above, target=one.table, key=key, loose=()))
-    return found
 
 
 def _closing(bound: BoundClass, back: Returned) -> list[Closing]:

@@ -241,8 +241,10 @@ def _restore_batch(
         for dependent, file in _in_order(bound, others):
             archived = rows_of(store, file)
             mine = _of_rows(bound, archived, file, dependent, came.get(dependent.parent))
-            if mine.num_rows < archived.num_rows and rows.num_rows == root.rows:
+            if mine.num_rows < archived.num_rows and rows.num_rows == root.rows and dependent.under is None:
                 raise _declared_otherwise(bound, file.table)
+            if dependent.shared:
+                mine = absent(session, bound, dependent, file, mine)
             came[dependent] = file, mine, archived
         back: list[Returned] = []
         for part in put_back_order(bound):
@@ -253,12 +255,9 @@ def _restore_batch(
             build = (
                 statements.select_by_keys(bound) if part is None else statements.select_dependents_by_keys(bound, part)
             )
-            returned = Returned(table=table, file=file, rows=mine, build=build)
-            if part is not None and part.shared:
-                returned = absent(session, bound, part, returned)
-            insert(session, bound, returned)
-            back.append(returned)
-            dependent_rows += 0 if part is None else int(returned.rows.num_rows)
+            back.append(Returned(table=table, file=file, rows=mine, build=build))
+            insert(session, bound, back[-1])
+            dependent_rows += 0 if part is None else int(mine.num_rows)
         for part, (file, mine, _) in came.items():
             if part is not None and file.detached and mine.num_rows:
                 attached += _attach(session, bound, part, file, mine)
@@ -331,10 +330,11 @@ def _of_rows(
     mine: list[bool] = []
     for one in _spelled(rows, replace(file, key=dependent.key)):
         # by another spelling, as a collation may allow, it refers to the one that means the same
-        meant = {one} if one in every else by_sense.get(loosely(one), set())
-        if len(meant) != 1:
+        meant = by_sense.get(loosely(one), set()) if dependent.shared or one not in every else {one}
+        if not meant or (len(meant) > 1 and not dependent.shared):
             raise _declared_otherwise(bound, file.table)
-        mine.append(meant <= there)
+        # what is shared comes with any that refers to it, in whatever spelling
+        mine.append(not meant.isdisjoint(there))
     return rows.filter(pa.array(mine, pa.bool_()))
 
 

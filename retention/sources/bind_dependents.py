@@ -188,6 +188,14 @@ def _unsafely_shared(bound: BoundClass, shared: BoundDependent) -> Iterator[tupl
             " referring to one of them in the moment in which it goes",
             f"give {above.name} a foreign key ({of}) to {table.name} ({key}), or leave {table.name} out: its rows stay",
         )
+    below = [one.table for one in bound.dependents if one.under is not None]
+    for one in bound.declared:
+        if one.under is shared and one.then is Then.BLOCK and one.table in below:
+            yield (
+                f"rows of {one.table.name} keep shared rows of {table.name}, and go with other shared rows themselves: which"
+                " of them are the last cannot be told at once",
+                f"leave {table.name} out of the dependents: its rows stay",
+            )
     if any(table.is_named(one.table) for one in table.referenced_by):
         yield (
             f"rows of {table.name} are shared, and refer to one another: a row to which another of them refers would stay"

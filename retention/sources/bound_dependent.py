@@ -101,7 +101,8 @@ def is_last(bound: BoundClass, shared: BoundDependent, chosen: Chosen) -> Bool:
     kept = []
     above = bound.table if shared.parent is None else shared.parent.table
     other = sa.alias(rows_of(above), name(f"other_{above.bare_name}"))
-    refers = all_of(other.c[of] == column for of, column in zip(shared.of, shared.refers, strict=True))
+    pairs = enumerate(zip(shared.of, shared.refers, strict=True))
+    refers = all_of(_referring(bound, shared, place, other.c[of]) == column for place, (of, column) in pairs)
     kept.append(exists([other], sa.and_(refers, sa.not_(_goes_along(bound, above, other, chosen)))))
     for one in bound.declared:
         if one.then is Then.BLOCK and one.under is shared:
@@ -119,7 +120,8 @@ def _goes_along(bound: BoundClass, table: Table, rows: sa.FromClause, chosen: Ch
             beside = replace(one, rows=rows)
             there = _above(bound, beside, chosen, lambda shared: sa.true())(one.of)
             columns = [_compared(bound, beside, place, of) for place, of in enumerate(there.selected_columns)]
-            along.append(_is_there(there.where(counts(bound, beside)), columns, beside.refers))
+            referring = [_referring(bound, beside, place, refers) for place, refers in enumerate(beside.refers)]
+            along.append(_is_there(there.where(counts(bound, beside)), columns, referring))
     if table == bound.table:
         key = bound.record_class.key
         there = chosen(key)
@@ -151,7 +153,8 @@ def refers_to(bound: BoundClass, dependent: BoundDependent, above: Chosen) -> Bo
     """Whether a row of the dependent refers to one of the chosen rows above it."""
     there = above(dependent.of)
     columns = [_compared(bound, dependent, place, column) for place, column in enumerate(there.selected_columns)]
-    refers = dependent.refers[0] if len(dependent.key) == 1 else sa.tuple_(*dependent.refers)
+    referring = [_referring(bound, dependent, place, one) for place, one in enumerate(dependent.refers)]
+    refers = referring[0] if len(referring) == 1 else sa.tuple_(*referring)
     return sa.and_(refers.in_(there.with_only_columns(*columns)), counts(bound, dependent))
 
 
@@ -167,7 +170,10 @@ def _joined(bound: BoundClass, dependent: BoundDependent, above: sa.FromClause) 
     pairs = enumerate(zip(dependent.refers, dependent.of, strict=True))
     return all_of(
         [
-            *(refers == _compared(bound, dependent, place, above.c[of]) for place, (refers, of) in pairs),
+            *(
+                _referring(bound, dependent, place, refers) == _compared(bound, dependent, place, above.c[of])
+                for place, (refers, of) in pairs
+            ),
             counts(bound, dependent),
         ]
     )
@@ -221,6 +227,19 @@ def comparable(bound: BoundClass, dependent: BoundDependent, above: Table, place
     child, parent = dependent.table.column(dependent.key[place]), above.column(dependent.of[place])
     assert child is not None and parent is not None, "asked of columns that are there"
     return bound.dialect == "sqlite" or child.kind in (Kind.TEXT, parent.kind)
+
+
+def _referring(
+    bound: BoundClass, dependent: BoundDependent, place: int, column: sa.ColumnElement[Any]
+) -> sa.ColumnElement[Any]:
+    """A column on one side of the reference, so that SQLite compares as its foreign keys do: by the collation of what is
+    referred to, and not of what happens to stand on the left."""
+    if bound.dialect != "sqlite":
+        return column
+    above = bound.table if dependent.parent is None else dependent.parent.table
+    referred = dependent.table.column(dependent.key[place]) if dependent.shared else above.column(dependent.of[place])
+    collation = None if referred is None else referred.collation
+    return column if collation is None else column.collate(collation)
 
 
 def _compared(

@@ -51,16 +51,24 @@ def present_restored(
 ) -> sa.Select[Any]:
     """Column PLACE of those rows of the temporary table RESTORED that are in ``table`` already, by their key."""
     value, rows = _Values(bound, table, entries, (PLACE,)), rows_of(table)
-    there = exists([rows], all_of(rows.c[one] == value(one) for one in key))
+    there = exists([rows], all_of(_same(bound, table, rows, one, value(one)) for one in key))
     return sa.select(value.archived.c[PLACE]).select_from(value.archived).where(there)
 
 
 def count_astray(bound: BoundClass, closing: Closing, entries: Sequence[ColumnEntry]) -> sa.Select[Any]:
     """How many rows of the temporary table RESTORED refer to a row that is not there: one row."""
     value, target = _Values(bound, closing.table, entries), sa.alias(rows_of(closing.target), name("referred_to"))
-    there = exists([target], all_of(target.c[of] == value(one) for one, of in closing.pairs))
+    there = exists([target], all_of(_same(bound, closing.target, target, of, value(one)) for one, of in closing.pairs))
     refers = all_of(value(one).is_not(None) for one in closing.reference.columns)
     return sa.select(sa.func.count()).select_from(value.archived).where(refers, sa.not_(there))
+
+
+def _same(bound: BoundClass, table: Table, rows: sa.FromClause, name: str, value: sa.ColumnElement[Any]) -> Bool:
+    """Whether the column has that value, as the column's own collation takes it; a temporary table has another."""
+    one = table.column(name)
+    if bound.dialect == "mysql" and one is not None and one.collation is not None:
+        value = sa.func.convert(value.op("USING")(raw(str(mariadb_types.charset(one))))).collate(one.collation)
+    return rows.c[name] == value
 
 
 class _Values:

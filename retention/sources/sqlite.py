@@ -198,6 +198,14 @@ class SqliteSource(Source):
             "WHERE i.partial = 0 AND c.name IS NOT NULL ORDER BY i.seq, c.seqno"
         ):
             indexes.setdefault(index, []).append(column)
+        # by which a foreign key to the column compares; what a CREATE UNIQUE INDEX says itself comes last
+        collations = dict(
+            session.rows(
+                f"SELECT c.name, c.coll FROM pragma_index_list({wanted}) i, pragma_index_xinfo(i.name) c"
+                ' WHERE i."unique" AND NOT i.partial AND c.key AND c.name IS NOT NULL'
+                " ORDER BY i.origin"
+            )
+        )
         unique = [
             row[0]
             for row in session.rows(f'SELECT name FROM pragma_index_list({wanted}) WHERE "unique" AND NOT partial')
@@ -214,6 +222,7 @@ class SqliteSource(Source):
                     # the rowid is never null; any other key column of SQLite may be, unless it says NOT NULL
                     nullable=not required and not (rowid and column == key[0]),
                     generated=hidden in (2, 3),
+                    collation=None if collations.get(column) == "BINARY" else collations.get(column),
                 )
                 for column, declared, required, _, hidden in columns
             ),

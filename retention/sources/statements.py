@@ -177,9 +177,9 @@ def delete_due_returning(bound: BoundClass, condition: Bool, *, after: Key | Non
 def select_dependents(
     bound: BoundClass, dependent: BoundDependent, condition: Bool, *, after: Key | None, until: Key | None
 ) -> Build:
-    """Reads the dependent's rows that go with the records of a window that fulfil the condition."""
+    """Reads what is archived of the dependent with the records of a window that fulfil the condition."""
     chosen = _fulfilling(bound, sa.and_(condition, in_window(bound, after, until)))
-    return _select(dependent, goes(bound, dependent, chosen))
+    return _select(dependent, _archived(bound, dependent, chosen))
 
 
 def delete_with_dependents(
@@ -217,17 +217,23 @@ def select_batch(bound: BoundClass) -> Build:
 
 
 def select_batch_dependents(bound: BoundClass, dependent: BoundDependent) -> Build:
-    """Reads the dependent's rows of the records noted by `batch_keys`; on MySQL as they are now, and locks them."""
-    read = _select(dependent, goes(bound, dependent, _columns_of(_batch_keys(bound))))
+    """Reads what is archived of the dependent with the records noted by `batch_keys`; on MySQL as it is now, and locks it. Who
+    deletes another of the records that share it, or refers anew to it, waits, or was waited for and is seen by the statements
+    that follow."""
+    read = _select(dependent, _archived(bound, dependent, _columns_of(_batch_keys(bound))))
     return lambda columns: _locking(bound, read(columns))
 
 
-def lock_shared(bound: BoundClass, shared: BoundDependent) -> sa.Select[Any]:
-    """MySQL: locks what the records noted by `batch_keys` share with others, whether it goes with them or not. Who deletes
-    another of these, or refers anew to what they share, waits, or was waited for and is seen by the statements that follow."""
-    where = belongs(bound, shared, _columns_of(_batch_keys(bound)))
-    locked = sa.select(raw("1").label("one")).select_from(shared.rows).where(where).order_by(*shared.refers)
-    return locked.with_for_update()
+def count_batch_dependents(bound: BoundClass, dependent: BoundDependent) -> sa.Select[Any]:
+    """How many rows of the dependent go with the records noted by `batch_keys`: one row."""
+    where = goes(bound, dependent, _columns_of(_batch_keys(bound)))
+    return sa.select(sa.func.count().label("n")).select_from(dependent.rows).where(where)
+
+
+def _archived(bound: BoundClass, dependent: BoundDependent, chosen: Chosen) -> Bool:
+    """What of the dependent is archived with the chosen records: all that belongs to them, so that each can be restored by
+    its own copy, which its own holds protect. What is shared may go later, and what is detached is worth a copy when it is."""
+    return (goes if dependent.then is Then.DETACH else belongs)(bound, dependent, chosen)
 
 
 def delete_dependents(bound: BoundClass, dependent: BoundDependent) -> sa.Delete | sa.Update:

@@ -35,7 +35,8 @@ class Column:
     nullable: bool
     generated: bool = False
     identity_always: bool = False
-    #: MariaDB: how text in it compares, and in which character set it stands
+    #: MariaDB: how text in it compares, and in which character set it stands; SQLite: how that of a unique column does which
+    #: does not compare as it is
     collation: str | None = None
 
 

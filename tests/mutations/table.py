@@ -281,11 +281,19 @@ MUTATIONS = (
     ),
     Mutation(
         promise="P2",
-        name="a restore does not look whether shared rows are there",
-        file="retention/disposition/put_back.py",
-        old="    for one in _sharing(bound, back):\n",
-        new="    for one in ():\n",
+        name="what is shared is archived with the last record alone",
+        file="retention/sources/statements.py",
+        old="    return (goes if dependent.then is Then.DETACH else belongs)(bound, dependent, chosen)\n",
+        new="    return goes(bound, dependent, chosen)\n",
         test=f"{_SHARED}::test_shared_rows_go_with_the_last_batch_that_refers_to_them[sqlite]",
+    ),
+    Mutation(
+        promise="P2",
+        name="SQLite compares a reference as the left side would",
+        file="retention/sources/bound_dependent.py",
+        old="    return column if collation is None else column.collate(collation)\n",
+        new="    return column\n",
+        test=f"{_SHARED}::test_sqlite_compares_references_as_its_foreign_keys_do",
     ),
     Mutation(
         promise="P2",

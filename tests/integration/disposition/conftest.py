@@ -548,8 +548,13 @@ def postgresql_site(tmp_path: Path, postgres_url: str, run_sql: Callable[..., No
 @pytest.fixture
 def desk(tmp_path: Path, crm_url: str, run_sql: Callable[..., None]) -> Desk:
     """A class of tickets, once for each dialect; the test says what is declared under it."""
-    folder = tmp_path / "desk"
+    return desk_on(crm_url, tmp_path, run_sql)
+
+
+def desk_on(url: str, place: Path, run_sql: Callable[..., None]) -> Desk:
+    """A class of tickets in that database."""
+    folder = place / "desk"
     (folder / "policies").mkdir(parents=True)
     (folder / "policies" / "old-tickets.yaml").write_text(OLD_TICKETS)
     Control.upgrade(f"sqlite:///{folder / 'retention.db'}")
-    return Desk(folder=folder, url=crm_url, run_sql=run_sql)
+    return Desk(folder=folder, url=url, run_sql=run_sql)

@@ -7,6 +7,7 @@ import contextvars
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +16,10 @@ from retention.disposition import batch, restore, windows
 from retention.disposition.clock import refuse_early
 from retention.disposition.plan import make_plan
 from retention.disposition.run import begin, perform
-from retention.errors import Failed, PolicyFilesError, SchemaUnsafe
+from retention.errors import PolicyFilesError, SchemaUnsafe
 from retention.sources.adbc import AdbcSession
 from retention.sources.mariadb_session import MariadbSession
+from tests.integration.disposition.conftest import desk_on
 from tests.integration.disposition.desk import AS_OF, OLD, POLICY, YOUNG, Desk, everything, tickets
 
 DOCUMENTS = "CREATE TABLE documents (id INTEGER PRIMARY KEY, name VARCHAR(20))"
@@ -72,7 +74,7 @@ def test_shared_rows_go_with_the_last_that_refers_to_them(desk: Desk, action: st
     assert (done.deleted, done.dependent_rows) == (2, 6)
     assert (desk.ids(), desk.ids("documents")) == ([3], [102, 103, 104])
     assert desk.rows("SELECT ticket_id, document_id FROM links ORDER BY document_id") == [(3, 102), (3, 103)]
-    assert desk.archived() == {"tickets": 2, "links": 4, "documents": 2}
+    assert desk.archived() == {"tickets": 2, "links": 4, "documents": 3}  # that of ticket 2 alone, too
     assert desk.findings() == []
     assert desk.restore() == 6
     assert everything(desk, *TABLES) == before
@@ -81,24 +83,17 @@ def test_shared_rows_go_with_the_last_that_refers_to_them(desk: Desk, action: st
 @pytest.mark.usefixtures("one_by_one")
 @pytest.mark.every_server
 def test_shared_rows_go_with_the_last_batch_that_refers_to_them(shared: Desk) -> None:
-    """And come back with it; what went before it waits for them."""
+    """And lie in the copy of every record that had them: each can be restored, held and destroyed for itself."""
     before = everything(shared, *TABLES)
-    assert shared.run().batches == 2
-    assert shared.archived() == {"tickets": 2, "links": 4, "documents": 2}
+    done = shared.run()
+    assert (done.batches, done.dependent_rows) == (2, 6)
+    assert shared.archived() == {"tickets": 2, "links": 4, "documents": 4}
     assert shared.ids("documents") == [102, 103, 104]
     engine = shared.engine()
-
-    def bring(*keys: str) -> list[restore.Restored]:
-        choice = restore.choose(engine, run=None, keys=keys, where=(), address="crm.tickets")
-        return restore.restore(engine, choice, reason="a test")
-
-    with pytest.raises(
-        Failed, match=r"links \(document_id\): 1 of the restored rows refer to rows of documents"
-    ) as caught:
-        bring("1")
-    assert "restore the records with which those rows of documents went first" in caught.value.hint
-    assert shared.ids() == [3]
-    assert [one.dependent_rows for one in bring("1", "2")] == [6]
+    for key, rows in (("1", 4), ("2", 2)):
+        choice = restore.choose(engine, run=None, keys=(key,), where=(), address="crm.tickets")
+        assert [one.dependent_rows for one in restore.restore(engine, choice, reason="a test")] == [rows]
+        assert _dangling(shared) == []
     assert everything(shared, *TABLES) == before
 
 
@@ -173,7 +168,7 @@ def test_what_refers_to_shared_rows_goes_keeps_them_or_is_detached(desk: Desk) -
     assert desk.ids("documents") == [101, 102, 104]
     assert (desk.ids("versions"), desk.ids("notes"), desk.ids("pages")) == ([3, 4], [2], [1, 2])
     assert desk.rows("SELECT id, document_id FROM readings ORDER BY id") == [(1, None), (2, 101), (3, None)]
-    assert desk.archived() == {"tickets": 1, "links": 5, "documents": 2, "versions": 2, "notes": 2, "readings": 1}
+    assert desk.archived() == {"tickets": 1, "links": 5, "documents": 5, "versions": 4, "notes": 2, "readings": 1}
     desk.restore()
     assert everything(desk, *tables) == before
     assert desk.findings() == []
@@ -270,6 +265,15 @@ def test_what_else_refers_to_shared_rows_is_declared(shared: Desk) -> None:
             DOCUMENTS, LINKS.format(then=""), declared().replace("key: id", "key: idd"), 'no column "idd"', id="no column",
         ),
         pytest.param(
+            f"{DOCUMENTS}; CREATE TABLE labels (id INTEGER PRIMARY KEY);"
+            " CREATE TABLE notes (id INTEGER PRIMARY KEY, document_id INTEGER REFERENCES documents (id),"
+            " label_id INTEGER REFERENCES labels (id))",
+            LINKS.format(then=", label_id INTEGER REFERENCES labels (id)"),
+            declared("notes: {key: document_id}")[:-2]
+            + f", labels: {{key: id, of: label_id, {LAST}, dependents: {{notes: {{key: label_id, then: block}}}}}}}}}}",
+            "rows of notes keep shared rows of labels, and go with other shared rows themselves", id="what keeps goes",
+        ),
+        pytest.param(
             DOCUMENTS, LINKS.format(then=""), declared(f"tickets: {{key: id, of: id, {LAST}}}"),
             '"tickets" is shared by rows of documents that are themselves shared', id="shared by shared rows",
         ),
@@ -278,10 +282,68 @@ def test_what_else_refers_to_shared_rows_is_declared(shared: Desk) -> None:
 def test_what_cannot_be_shared_surely_is_refused(
     desk: Desk, documents: str, links: str, declaration: str, told: str
 ) -> None:
-    desk.sql(tickets(), documents, links)
+    desk.sql(tickets(), *documents.split(";"), links)
     desk.declare(declaration)
     with pytest.raises((SchemaUnsafe, PolicyFilesError), match=told):
         desk.run()
+
+
+SPELLED = (
+    "CREATE TABLE documents (id {parent} PRIMARY KEY)",
+    "CREATE TABLE links (id INTEGER PRIMARY KEY, ticket_id INTEGER REFERENCES tickets (id),"
+    " document_id {child} REFERENCES documents (id))",
+    f"INSERT INTO tickets VALUES (1, {OLD}), (2, {OLD}), (3, {YOUNG})",
+    "INSERT INTO documents VALUES ('Abc'), ('Def')",
+    "INSERT INTO links VALUES (1, 1, 'ABC'), (2, 2, 'abc'), (3, 1, 'def'), (4, 3, 'DEF')",
+)
+
+
+def _another_spelling(desk: Desk, parent: str, child: str) -> None:
+    desk.sql(tickets(), *(one.format(parent=parent, child=child) for one in SPELLED))
+    desk.declare(declared())
+    before = everything(desk, *TABLES)
+    assert desk.plan().dependents == {"links": 3, "documents": 1}
+    assert desk.run().dependent_rows == 4
+    assert desk.rows("SELECT id FROM documents") == [("Def",)]
+    assert desk.restore() == 4
+    assert everything(desk, *TABLES) == before
+    assert desk.findings() == []
+
+
+def _dependents_in_another_spelling(desk: Desk, parent: str) -> None:
+    desk.sql(
+        tickets(f"code {parent} UNIQUE"),
+        "CREATE TABLE links (id INTEGER PRIMARY KEY, code VARCHAR(9) REFERENCES tickets (code))",
+        f"INSERT INTO tickets VALUES (1, {OLD}, 'Abc'), (2, {YOUNG}, 'Def')",
+        "INSERT INTO links VALUES (1, 'ABC'), (2, 'Abc'), (3, 'DEF')",
+    )
+    desk.declare("links: {key: code, of: code}")
+    before = everything(desk, "tickets", "links")
+    assert desk.run().dependent_rows == 2
+    assert desk.ids("links") == [3]
+    assert desk.restore() == 2
+    assert everything(desk, "tickets", "links") == before
+
+
+@pytest.mark.parametrize("child", ["VARCHAR(9)", "VARCHAR(9) COLLATE NOCASE"])
+def test_sqlite_compares_references_as_its_foreign_keys_do(
+    sqlite_url: str, tmp_path: Path, run_sql: Callable[..., None], child: str
+) -> None:
+    """By the collation of what is referred to; its `=` takes that of the left side."""
+    _another_spelling(desk_on(sqlite_url, tmp_path, run_sql), "VARCHAR(9) COLLATE NOCASE", child)
+
+
+def test_sqlite_compares_dependents_as_its_foreign_keys_do(
+    sqlite_url: str, tmp_path: Path, run_sql: Callable[..., None]
+) -> None:
+    """The same of rows that are not shared."""
+    _dependents_in_another_spelling(desk_on(sqlite_url, tmp_path, run_sql), "VARCHAR(9) COLLATE NOCASE")
+
+
+@pytest.mark.every_server
+def test_a_reference_in_another_spelling(mariadb_url: str, tmp_path: Path, run_sql: Callable[..., None]) -> None:
+    """As the usual collations of MariaDB and MySQL allow."""
+    _another_spelling(desk_on(mariadb_url, tmp_path, run_sql), "VARCHAR(9)", "VARCHAR(9)")
 
 
 def test_indexes_that_the_question_for_other_references_lacks_are_named(desk: Desk) -> None:
