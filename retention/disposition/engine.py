@@ -26,7 +26,7 @@ from retention.errors import (
 )
 from retention.ledger.control import Control
 from retention.ledger.tallies import archives_in_use
-from retention.policy.dependent import Then, every
+from retention.policy.dependent import every
 from retention.policy.mark import Mark, Problem
 from retention.policy.policy import LegalBound, Policy
 from retention.policy.suggest import nearest
@@ -194,7 +194,7 @@ class Engine:
             if any(
                 self.bound(child.address).table.is_named(dependent.table)
                 for dependent, _ in every(parent.dependents)
-                if dependent.then in (Then.DELETE, Then.LAST)
+                if dependent.then.goes
             )
         ]
         rules: tuple[Policy | LegalBound, ...] = (*self.project.policies.policies, *self.project.policies.bounds)

@@ -22,6 +22,11 @@ class Then(Enum):
     #: they stay, and refer to nothing from then on
     DETACH = "detach"
 
+    @property
+    def goes(self) -> bool:
+        """Whether the rows go, with their record or with the last that shares them."""
+        return self in (Then.DELETE, Then.LAST)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dependent:

@@ -38,7 +38,7 @@ def _dependent(form: Form, node: Node, table: str) -> Dependent:
     then = _then(form, entries)
     if then is Then.LAST:
         _read_shared(form, entries, node, what)
-    if "dependents" in entries and then not in (Then.DELETE, Then.LAST):
+    if "dependents" in entries and not then.goes:
         form.refuse(
             entries["dependents"].mark,
             f'{what} has dependents of its own, and its rows stay ("then: {then.value}")',

@@ -113,7 +113,7 @@ class BoundClass:
     @property
     def dependents(self) -> tuple[BoundDependent, ...]:
         """What goes with the record, of every level."""
-        return tuple(one for one in self.declared if one.then in (Then.DELETE, Then.LAST))
+        return tuple(one for one in self.declared if one.then.goes)
 
     @property
     def own(self) -> tuple[BoundDependent, ...]:

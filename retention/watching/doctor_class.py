@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from retention.errors import RetentionError
-from retention.policy.dependent import Then, every
+from retention.policy.dependent import every
 from retention.sources.order import closings
 from retention.sources.rights import Need, lacks
 from retention.sources.table import Column, Kind
@@ -155,7 +155,7 @@ def _references(source: Source, declared: RecordClass, table: Table) -> Iterator
 
 
 def _triggers(source: Source, declared: RecordClass, table: Table) -> Iterator[Finding]:
-    restored = [one.table for one, _ in every(declared.dependents) if one.then in (Then.DELETE, Then.LAST)]
+    restored = [one.table for one, _ in every(declared.dependents) if one.then.goes]
     children = [child for name in restored if (child := source.table(name)) is not None]
     for one in (table, *children):
         for trigger in one.insert_triggers:
